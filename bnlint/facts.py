@@ -1,0 +1,272 @@
+"""The vocabulary that both engines speak and every rule listens to.
+
+A fact is a positive statement about a program. What could not be determined is `UNKNOWN` (or `None`
+where a field says so) and never equal to anything a rule asks for: unknown is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Literal
+
+from bnlint.finding import Step, Where
+
+
+class Unknown(Enum):
+    """The value of what could not be determined."""
+
+    UNKNOWN = "unknown"
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+Answer3 = Literal["yes", "no", "unknown"]
+"""A question with three answers."""
+
+Mode = Literal["train", "eval", "unknown"]
+"""The mode of a module. Branches that disagree hold both."""
+
+Kind = Literal[
+    "activation",
+    "batchnorm",
+    "norm",  # any other normalisation
+    "conv",
+    "linear",
+    "dropout",
+    "pool",
+    "reshape",  # view, flatten, permute, contiguous, to, clone, pad, chunk, …: values are only moved
+    "resample",  # interpolate, Upsample, PixelShuffle
+    "softmax",  # softmax, log_softmax, sigmoid and tanh that stand after an answer are activations
+    "identity",
+    "add",
+    "multiply",
+    "concat",
+    "input",
+    "recurrent",
+    "embedding",
+    "other",  # an operation that is known and none of these
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One argument of a layer, a loader or a call.
+
+    `value` is the constant, or UNKNOWN. `given` says that the source passes it; `position` is its
+    index when it was passed by position. `evidence` tells where an indirect value comes from: a
+    constant, the default of a command-line option, an entry of a configuration.
+    """
+
+    value: object
+    where: Where
+    given: bool = True
+    position: int | None = None
+    evidence: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that the source builds: torch's class name, its arguments, and where it is built.
+
+    `arguments` has an entry for each argument that was given, and for each default that torch
+    documents. An argument whose presence is not known (`**kwargs`) is UNKNOWN.
+    """
+
+    cls: str
+    kind: Kind
+    where: Where
+    arguments: Mapping[str, Setting] = field(default_factory=dict)
+
+    def value(self, name: str) -> object:
+        """The value of an argument, UNKNOWN where it is not known."""
+        setting = self.arguments.get(name)
+        return UNKNOWN if setting is None else setting.value
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One application of a layer or a function to a tensor."""
+
+    kind: Kind
+    name: str
+    where: Where
+    layer: Layer | None = None
+
+
+Chain = tuple[Op, ...]
+"""Operations on one path of the dataflow, nearest first; the path ends where several tensors meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A BatchNorm that is applied to a tensor.
+
+    `where` is the place that writes the order: the element of a container or the call in `forward`.
+    `before` holds a chain for each way in which the tensor can have been computed; chains of
+    branches that exclude each other are separate. `scope` is the class or function that writes it.
+    `block` says that the chain crosses into another class: the order is not written in one place.
+    """
+
+    norm: Layer
+    where: Where
+    scope: str
+    before: tuple[Chain, ...] = ()
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a top-level model returns as its answer.
+
+    `chain` leads back from the returned value. `where` is the place that writes the last layer: the
+    layer itself, or the construction of the head where a block of another class ends the model.
+    `answers` says why the value is the model's answer (class count, loss, returned name), empty
+    where nothing says so. `certain` is false when the last layer stands under a condition that could
+    not be decided.
+    """
+
+    model: str
+    where: Where
+    chain: Chain
+    answers: tuple[Step, ...] = ()
+    certain: bool = True
+    evidence: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A `train` or `eval` method of an nn.Module that replaces torch's.
+
+    `returns` is what comes back on the path that says least: "self", "nothing", "unknown".
+    `reaches` says whether some path reaches `super()` (or sets the mode of every child itself).
+    `honours` says whether the parameter `mode` decides anything.
+    `always_eval` marks the idiom that keeps a model in eval whatever is asked.
+    """
+
+    cls: str
+    method: Literal["train", "eval"]
+    where: Where
+    returns: Literal["self", "nothing", "unknown"]
+    reaches: Answer3
+    honours: Answer3
+    batchnorm: Answer3 = "unknown"
+    always_eval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """A BatchNorm that its module does not know: absent from `state_dict()`, `.to()` and `eval()`."""
+
+    layer: Layer
+    where: Where
+    owner: str
+    held: Literal["list", "dict", "tuple", "closure", "forward"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A call of a model in a script, reached by one path through the program.
+
+    `purpose` is what the caller is about, `why` what shows it. `modes` holds the modes in which the
+    model can be here; exactly {"train"} means that it certainly is in train mode on this path.
+    `path` leads here: where the model was built, who last set its mode, who called.
+    `stuck` is the `eval()` of an earlier pass of the training loop that is still in force, if any.
+    """
+
+    model: str
+    where: Where
+    purpose: Literal["training", "evaluation", "unknown"]
+    modes: frozenset[Mode]
+    batchnorm: Answer3
+    dropout: Answer3 = "unknown"
+    why: tuple[Step, ...] = ()
+    path: tuple[Step, ...] = ()
+    stuck: Step | None = None
+    loop: Where | None = None
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A DataLoader that feeds the training of a model.
+
+    `batch_size` counts the samples per step; `model` is in train mode there. `assumed` names the
+    one assumption that was needed, if any.
+    """
+
+    loader: Where
+    batch_size: Setting
+    model: str
+    batchnorm: Answer3
+    frozen: Answer3 = "no"
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """State of a model that leaves it: written to a file, sent, or copied into another model.
+
+    `what` is what was taken: "parameters" (also `named_parameters`), "trainable" (a filter on
+    `requires_grad`), "filtered" (a key filter that drops the statistics), "state_dict".
+    """
+
+    where: Where
+    model: str
+    what: Literal["parameters", "trainable", "filtered", "state_dict", "unknown"]
+    how: Literal["saved", "exchanged", "unknown"]
+    batchnorm: Answer3
+    buffers_beside: Answer3 = "no"
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A `load_state_dict`.
+
+    `strict` is its argument. `inspected` says whether anybody looks at the missing keys.
+    `filtered` names a filter that drops the statistics before they are loaded, if any.
+    """
+
+    where: Where
+    model: str
+    strict: Setting
+    inspected: Answer3
+    batchnorm: Answer3
+    filtered: Step | None = None
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything an engine has to say about one project or one live model."""
+
+    norms: tuple[Layer, ...] = ()
+    uses: tuple[Use, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    unregistered: tuple[Unregistered, ...] = ()
+    forwards: tuple[Forward, ...] = ()
+    feeds: tuple[Feed, ...] = ()
+    saves: tuple[Save, ...] = ()
+    loads: tuple[Load, ...] = ()
+
+
+MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})
+"""What an order of layers looks through: values are moved, dropped or pooled, not computed."""
+
+
+def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
+    """The operation at the near end of a chain, past what `through` names; nothing if there is none."""
+    for op in chain:
+        if op.kind not in through:
+            yield op
+            return
