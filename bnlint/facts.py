@@ -110,7 +110,7 @@ class Use:
     `where` is the place that writes the order: the element of a container or the call in `forward`.
     `before` holds a chain for each way in which the tensor can have been computed; chains of
     branches that exclude each other are separate. `scope` is the class or function that writes it.
-    `block` says that the chain crosses into another class: the order is not written in one place.
+    `frozen` says whether it is kept in eval mode for good: there a bias before it counts.
     """
 
     norm: Layer
@@ -118,6 +118,7 @@ class Use:
     scope: str
     before: tuple[Chain, ...] = ()
     repeated: bool = False
+    frozen: Answer3 = "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +197,9 @@ class Forward:
 class Feed:
     """A DataLoader that feeds the training of a model.
 
-    `batch_size` counts the samples per step; `model` is in train mode there. `assumed` names the
-    one assumption that was needed, if any.
+    `batch_size` counts the samples per step; `model` is in train mode there. `values` is how many
+    values per channel the BatchNorm sees that sees fewest. `assumed` names the one assumption that
+    was needed, if any.
     """
 
     loader: Where
@@ -205,6 +207,7 @@ class Feed:
     model: str
     batchnorm: Answer3
     frozen: Answer3 = "no"
+    values: int | Unknown = UNKNOWN
     path: tuple[Step, ...] = ()
     assumed: str | None = None
 
@@ -270,3 +273,10 @@ def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
         if op.kind not in through:
             yield op
             return
+
+
+def assumption(fact: Forward | Feed | Save | Load) -> str | None:
+    """What a claim about BatchNorm takes for granted, to stand behind "assuming that"; None if nothing."""
+    if fact.assumed is None and fact.batchnorm == "unknown":
+        return f"`{fact.model}` contains BatchNorm"
+    return fact.assumed

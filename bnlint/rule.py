@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
@@ -42,6 +42,13 @@ class Claim:
     severity: Severity | None = None
     measured: Mapping[str, float] | None = None
     fix: Fix | None = None
+
+    def assuming(self, what: str | None) -> Claim:
+        """This claim where `what` had to be taken for granted: it names it, and is less sure."""
+        if what is None:
+            return self
+        message = f"{self.message.removesuffix('.')} (assuming that {what})."
+        return replace(self, message=message, confidence="medium")
 
 
 @dataclass(frozen=True, slots=True)

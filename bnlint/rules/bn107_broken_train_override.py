@@ -1,0 +1,107 @@
+"""An overriding `train()` or `eval()` loses the mode.
+
+What it finds
+-------------
+A `train` or `eval` method of an nn.Module that never reaches `super()`, that takes `mode` and does the same
+whatever it is, or that returns nothing.
+
+Why it is wrong
+---------------
+`nn.Module.train(mode)` sets the flag of the module and of every module below it, and returns the module.
+`eval()` is `train(False)`, so an override decides both. If it never reaches `super()`, no BatchNorm below
+hears of the switch. If it ignores `mode`, `eval()` leaves BatchNorm in train mode, and each evaluation
+uses, and pollutes, the statistics. If it returns nothing, `net = net.train()` and `net = Net().eval()` bind
+None.
+
+Bad
+---
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3, bias=False)
+            self.bn = nn.BatchNorm2d(16)
+
+        def forward(self, x):
+            return self.bn(self.conv(x)).relu()
+
+        def train(self, mode=True):
+            super().train(True)
+            return self
+
+Good
+----
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3, bias=False)
+            self.bn = nn.BatchNorm2d(16)
+
+        def forward(self, x):
+            return self.bn(self.conv(x)).relu()
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.bn.eval()
+            return self
+
+How to fix it
+-------------
+Begin with `super().train(mode)`, add what is special, end with `return self`. Override `train` alone:
+`eval()` calls it with False. Give another name to a method that runs the training.
+
+When it is fine
+---------------
+A network that stays in eval mode whatever is asked (a frozen teacher or feature extractor): `return
+super().train(False)` is the idiom, and it is not reported.
+
+References
+----------
+- PyTorch, `Module.train`: https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.train
+- PyTorch, `Module.eval`: https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.eval
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bnlint.facts import Facts, Override
+from bnlint.rule import Claim
+
+SEVERITY = "error"
+ENGINES = "SR"
+
+
+def check(facts: Facts) -> Iterator[Claim]:
+    """An override with one of the three defects; the gravest one speaks."""
+    for override in facts.overrides:
+        message = None if override.always_eval or override.batchnorm == "no" else _defect(override)
+        if message:
+            yield Claim(override.where, message)
+
+
+def _defect(override: Override) -> str | None:
+    """What is wrong with an override, gravest first; None where nothing is known to be."""
+    name = f"`{override.cls}.{override.method}`"
+    match override:
+        case Override(reaches="no"):
+            return (
+                f"{name} never reaches `super().{override.method}()`: the layers below, BatchNorm included, "
+                f"keep their mode; call it first, or rename a method that means something else."
+            )
+        case Override(method="train", honours="no"):
+            return (
+                f"{name} ignores its mode: `eval()` calls `train(False)` and BatchNorm stays as it was; "
+                f"pass the mode on with `super().train(mode)`."
+            )
+        case Override(returns="nothing"):
+            return (
+                f"{name} returns nothing: `net = net.{override.method}()` binds None, where torch returns "
+                f"the module; end it with `return self`."
+            )
+    return None

@@ -1,0 +1,98 @@
+"""Running statistics may be missing from what is loaded, and nobody looks.
+
+What it finds
+-------------
+`load_state_dict(..., strict=False)` on a model with BatchNorm whose result is thrown away, and entries that
+a filter removes before they are loaded, the statistics among them.
+
+Why it is wrong
+---------------
+With `strict=False` a key that the checkpoint lacks, or spells otherwise (a `module.` prefix, a renamed
+block), is not an error: the layer keeps what it was built with. For BatchNorm that is mean 0 and variance
+1, and nothing later shows it but worse answers: without its statistics a model's output is off by 1.57 of
+its size, and half of the predictions change. The call returns `missing_keys` and `unexpected_keys`; unread,
+they help nobody.
+
+Bad
+---
+    import torch
+    from torch import nn
+
+
+    def restore(path):
+        net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
+        net.load_state_dict(torch.load(path), strict=False)
+        return net.eval()
+
+Good
+----
+    import torch
+    from torch import nn
+
+
+    def restore(path):
+        net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
+        result = net.load_state_dict(torch.load(path), strict=False)
+        if any("running" in key for key in result.missing_keys):
+            raise RuntimeError(f"no statistics for {result.missing_keys}")
+        return net.eval()
+
+How to fix it
+-------------
+Leave `strict` at True. Where keys differ on purpose (another head), keep the result and check that what is
+missing is what you expect, and no `running_mean` or `running_var`.
+
+When it is fine
+---------------
+A filter that drops nothing but `num_batches_tracked`, which eval does not read; a result that is printed,
+logged or checked.
+
+References
+----------
+- PyTorch, `Module.load_state_dict`:
+  https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict
+- Ioffe and Szegedy, Batch Normalization, section 3.1: https://arxiv.org/abs/1502.03167
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bnlint.facts import Facts, Load, assumption
+from bnlint.finding import Step
+from bnlint.rule import Claim
+
+SEVERITY = "error"
+ENGINES = "SRC"
+
+
+def check(facts: Facts) -> Iterator[Claim]:
+    """A load that can lose, or does lose, the statistics without a word.
+
+    A filter that drops statistics proves them lost. An ignored `strict=False` takes one assumption, that
+    some key does not match; with a model that may have no BatchNorm it would take two, and is silent.
+    """
+    for load in facts.loads:
+        match load:
+            case Load(inspected="no", filtered=Step() as dropped, batchnorm="yes" | "unknown"):
+                yield _lost(load, dropped)
+            case Load(inspected="no", filtered=None, batchnorm="yes", assumed=None):
+                if load.strict.value is False:
+                    yield _unread(load)
+
+
+def _lost(load: Load, dropped: Step) -> Claim:
+    message = (
+        f"`{load.model}` is loaded without BatchNorm's `running_mean` and `running_var`, which a filter "
+        f"drops: it evaluates with the statistics that it was built with; let them through."
+    )
+    return Claim(load.where, message, (*load.path, dropped)).assuming(assumption(load))
+
+
+def _unread(load: Load) -> Claim:
+    message = (
+        f"`strict=False` lets `{load.model}` keep BatchNorm statistics of (0, 1) without a word, and nobody "
+        f"reads the result of the call; check its `missing_keys`."
+    )
+    evidence = (*load.path, *load.strict.evidence)
+    return Claim(load.where, message, evidence).assuming("some key of the checkpoint does not match")
