@@ -1,0 +1,135 @@
+"""How findings are shown: one module per output format, found by its file name.
+
+A format `name` is the module `bnlint.report.name` (those that begin with `_` are shared parts) with
+
+- `render(findings, view) -> str`: the whole text, with its last line ended; findings come sorted,
+  and the `view` holds all that a format needs beside them;
+- `SUMMARY: bool`: does the closing line for people (`Found 3 errors …`) belong below it?
+
+A format knows findings only: no files, no command line, no terminal.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
+
+from bnlint.finding import SEVERITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bnlint.finding import Finding
+
+
+def _plain(text: str, _style: str) -> str:
+    return text
+
+
+def _no_source(_filename: str) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a format may ask for: the lines of a file, how to colour a text, and where it is shown.
+
+    `paint(text, style)` knows the styles of `STYLES`. `base` is the folder that paths are shown
+    relative to. `width` is that of the terminal, in columns.
+    """
+
+    sources: Callable[[str], Sequence[str]] = _no_source
+    paint: Callable[[str, str], str] = _plain
+    base: str = ""
+    width: int = 100
+
+    def path(self, filename: str) -> str:
+        """A path as it is shown: relative where that leads downwards only."""
+        inside = self.base and filename.startswith(os.path.join(self.base, ""))
+        return os.path.relpath(filename, self.base) if inside else filename
+
+
+STYLES = ("error", "warning", "info", "path", "code", "line", "step", "help", "good")
+"""What `paint` is asked for: severities, parts of a finding, and good news."""
+
+
+class Format(Protocol):
+    """A module of this package that is an output format."""
+
+    SUMMARY: bool
+
+    def render(self, findings: Sequence[Finding], view: View) -> str:
+        """Show findings."""
+
+
+def formats() -> tuple[str, ...]:
+    """The names of all output formats."""
+    names = (info.name for info in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def load(name: str) -> Format:
+    """An output format by its name."""
+    return cast("Format", importlib.import_module(f"{__name__}.{name}"))
+
+
+def summary(findings: Sequence[Finding], checked: int, view: View) -> str:
+    """The closing line: how much was found, and in how much."""
+    files = count(checked, "file")
+    if not findings:
+        return view.paint("All clear", "good") + f": {files} checked.\n"
+    numbers = Counter(finding.severity for finding in findings)
+    parts = [
+        view.paint(count(numbers[severity], severity), severity)
+        for severity in reversed(SEVERITIES)
+        if numbers[severity]
+    ]
+    return f"Found {', '.join(parts)} in {files}.\n"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun."""
+    plain = "note" if noun == "info" else noun  # one cannot say "2 infos"
+    return f"{number} {plain}{'' if number == 1 else 's'}"
+
+
+class FindingsError(Exception):
+    """Raised by `Report.raise_for_findings`; its text is the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What bnlint found, and what it could not look at.
+
+    `skipped` holds a line for each thing that was not looked at: silence about it would read as
+    "passed". Iterating gives the findings; `print(report)` shows them as the command line does.
+    """
+
+    findings: tuple[Finding, ...]
+    skipped: tuple[str, ...] = ()
+    checked: int = 0
+    view: View = field(default_factory=View, repr=False)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __str__(self) -> str:
+        text = load("full").render(self.findings, self.view)
+        skipped = "".join(f"skipped: {line}\n" for line in self.skipped)
+        return (text + skipped + summary(self.findings, self.checked, self.view)).rstrip("\n")
+
+    def to_json(self) -> str:
+        """The findings as `--output-format json` gives them."""
+        return load("json").render(self.findings, self.view)
+
+    def raise_for_findings(self) -> None:
+        """Raise `FindingsError` if there is any finding."""
+        if self.findings:
+            raise FindingsError(str(self))

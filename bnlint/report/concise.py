@@ -1,0 +1,29 @@
+"""One line for each finding: for editors, for grep, and for those who know the rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bnlint.report._excerpt import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bnlint.finding import Finding
+    from bnlint.report import View
+
+SUMMARY = True
+
+
+def render(findings: Sequence[Finding], view: View) -> str:
+    """`path:row:column: BN301 [warning] tiny-batch: message`."""
+    return "".join(f"{headline(finding, view)} {visible(finding.message)}\n" for finding in findings)
+
+
+def headline(finding: Finding, view: View) -> str:
+    """Where a finding is, and what it is, up to its message."""
+    where = finding.where
+    cell = f":cell {where.cell}" if where.cell is not None else ""
+    place = view.paint(visible(view.path(where.filename)), "path") + f"{cell}:{where.row}:{where.column}:"
+    severity = view.paint(f"[{finding.severity}]", finding.severity)
+    return f"{place} {view.paint(finding.code, 'code')} {severity} {finding.name}:"
