@@ -47,8 +47,9 @@ class DefaultGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the command's name before the arguments that are not the group's own."""
+        args = args or ["--help"]
         own = {name for param in self.get_params(ctx) for name in param.opts}
-        if args and args[0] not in self.commands and args[0] not in own:
+        if args[0] not in self.commands and args[0] not in own:
             args.insert(0, "lint")
         return super().parse_args(ctx, args)
 
@@ -58,9 +59,9 @@ class Words(_Type):
 
     name = "words"
 
-    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> list[str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:  # noqa: ARG002
         """Split them."""
-        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+        return [word.strip() for word in value.split(",") if word.strip()]
 
 
 class Formats(_Type):
@@ -68,7 +69,7 @@ class Formats(_Type):
 
     name = "format"
 
-    def get_metavar(self, _param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
         """Every format, as ruff's help shows them."""
         from bnlint.report import formats
 
@@ -83,7 +84,6 @@ def words(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.group(
     cls=DefaultGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=True,
     epilog="`bnlint PATH...` is the same as `bnlint lint PATH...`.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="bnlint", message="%(prog)s %(version)s")

@@ -114,8 +114,9 @@ def find(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
 
 def selector(word: str) -> str:
     """A selector of rules in its one spelling: `ALL`, a code or its beginning, or a name."""
-    codes = {FAULT: "", **{one.code: one.name for one in rule.all_rules()}}
-    names = {*FAULT_NAMES, *codes.values()} - {""}
+    rules = rule.all_rules()
+    codes = [*(one.code for one in rules), FAULT]
+    names = [*(one.name for one in rules), *FAULT_NAMES]
     code, name = word.strip().upper(), word.strip().lower().replace("_", "-")
     if code == "ALL" or (code.startswith("BN") and any(known.startswith(code) for known in codes)):
         return code

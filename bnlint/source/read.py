@@ -63,9 +63,9 @@ def parse(data: bytes, filename: str = "<source>") -> ast.Module:
 def decode(data: bytes) -> list[str]:
     """The lines of a file, as Python counts them, without their ends; what cannot be decoded is replaced."""
     try:
-        text = data.decode(_encoding(data), "replace")
+        text = data.removeprefix(_BOM).decode(_encoding(data), "replace")
     except (LookupError, ValueError, Unreadable):
-        text = data.decode("utf-8-sig", "replace")
+        text = data.removeprefix(_BOM).decode("utf-8", "replace")
     return io.StringIO(text, newline=None).read().split("\n")
 
 
@@ -75,14 +75,15 @@ def _text(data: bytes) -> str:
         if data.startswith(bom):
             raise Unreadable(f"not UTF-8: the file starts with the byte order mark of {name}")
     if (at := data.find(b"\0")) >= 0:
-        raise Unreadable("contains a NUL byte", *_position(data, at))
+        raise Unreadable("contains a NUL byte", *_position(data[:at].removeprefix(_BOM)))
     encoding = _encoding(data)
+    data = data.removeprefix(_BOM)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as problem:
-        name = "UTF-8" if encoding == "utf-8-sig" else encoding
+        name = "UTF-8" if encoding == "utf-8" else encoding
         byte = f"byte 0x{data[problem.start]:02x}" if problem.start < len(data) else "the end of the file"
-        raise Unreadable(f"not {name}: {byte} cannot be decoded", *_position(data, problem.start)) from problem
+        raise Unreadable(f"not {name}: {byte} cannot be decoded", *_position(data[: problem.start])) from problem
     except (LookupError, ValueError) as problem:
         raise Unreadable(f"cannot be decoded as {encoding}: {problem}") from problem
 
@@ -94,13 +95,13 @@ def _encoding(data: bytes) -> str:
         if cookie := _COOKIE.match(line.removeprefix(_BOM)):
             break
         if not _BLANK.match(line.removeprefix(_BOM)):
-            return "utf-8-sig"
+            return "utf-8"
     if cookie is None:
-        return "utf-8-sig"
+        return "utf-8"
     name = cookie[1].decode("ascii", "replace")
     utf8 = name.lower().replace("_", "-") in {"utf-8", "utf8"} or name.lower().startswith("utf-8-")
     if utf8:
-        return "utf-8-sig"
+        return "utf-8"
     if data.startswith(_BOM):
         raise Unreadable(f"the byte order mark says UTF-8 but the coding cookie says {name}", row)
     return _known(name, row)
@@ -117,9 +118,9 @@ def _known(name: str, row: int) -> str:
     return name
 
 
-def _position(data: bytes, at: int) -> tuple[int, int]:
-    """Row and column (in characters) of a byte."""
-    before = data[:at].removeprefix(_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+def _position(before: bytes) -> tuple[int, int]:
+    """Row and column (in characters) of what comes after some bytes."""
+    before = before.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     line = before[before.rfind(b"\n") + 1 :]
     return before.count(b"\n") + 1, len(line.decode("utf-8", "replace")) + 1
 
