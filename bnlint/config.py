@@ -131,7 +131,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     from difflib import SequenceMatcher  # only needed for what went wrong
 
     def likeness(candidate: str) -> float:
-        return SequenceMatcher(None, word.lower(), candidate.lower()).ratio()
+        pair = word.lower(), candidate.lower()
+        # Codes differ in a few digits only, of which the first ones say most.
+        return SequenceMatcher(None, *pair).ratio() + 0.1 * len(os.path.commonprefix(pair))
 
     return max(known, key=likeness)
 
