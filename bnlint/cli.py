@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bnlint.config import Settings
     from bnlint.pipeline import Outcome
-    from bnlint.report import View
     from bnlint.rule import Rule
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="bnlint")
-    except Exception:  # noqa: BLE001  the last resort
+    except Exception:
         import traceback
 
         traceback.print_exc()
@@ -201,7 +200,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _pairs(given: Sequence[str]) -> dict[str, list[str]]:
-    """`PATTERN:RULE,RULE,PATTERN:RULE`, as ruff takes it: a word without a colon belongs to the last pattern."""
+    """`PATTERN:RULE,RULE`, as ruff takes it: a word without a colon belongs to the last pattern."""
     pairs: dict[str, list[str]] = {}
     pattern = ""
     for word in given:
@@ -264,7 +263,9 @@ def _rendered(outcome: Outcome, settings: Settings, options: Mapping[str, Any], 
     view = report.View(sources=source_lines, paint=_paint, base=os.getcwd(), width=width)
     if options["statistics"]:
         as_json = settings.output_format == "json"
-        text = _statistics.as_json(outcome.findings) if as_json else _statistics.as_text(outcome.findings, view)
+        text = (
+            _statistics.as_json(outcome.findings) if as_json else _statistics.as_text(outcome.findings, view)
+        )
     else:
         text = form.render(outcome.findings, view)
     closing = form.SUMMARY and not options["quiet"] and outcome.checked

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TABLE = "[tool.bnlint]"
 FAULT = "BN000"
 FAULT_NAMES = ("unreadable-source", "internal-fault")
-"""What BN000 says. It is no rule: it is on whatever is selected, and only its own code or name turns it off."""
+"""What BN000 says. It is no rule: it is on whatever is selected, and is turned off by its own names only."""
 
 KEYS = (
     "select",
@@ -132,8 +132,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     def likeness(candidate: str) -> float:
         pair = word.lower(), candidate.lower()
+        same = next((i for i, (a, b) in enumerate(zip(*pair, strict=False)) if a != b), min(map(len, pair)))
         # Codes differ in a few digits only, of which the first ones say most.
-        return SequenceMatcher(None, *pair).ratio() + 0.1 * len(os.path.commonprefix(pair))
+        return SequenceMatcher(None, *pair).ratio() + 0.1 * same
 
     return max(known, key=likeness)
 

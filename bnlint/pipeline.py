@@ -14,6 +14,7 @@ from bnlint.config import FAULT, FAULT_NAMES, load
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.report import Report, View
+from bnlint.source import analyse
 from bnlint.source.discover import discover
 from bnlint.source.read import decode
 from bnlint.suppress import suppress
@@ -98,8 +99,10 @@ def source_lines(filename: str) -> tuple[str, ...]:
 def internal_fault(problem: Exception, filename: str, doing: str) -> Finding:
     """The finding that says that bnlint itself failed, and where."""
     here = Path(__file__).parent
-    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if here in Path(frame.filename).parents]
-    line = f"{Path(frames[-1].filename).relative_to(here.parent).as_posix()}:{frames[-1].lineno}" if frames else "?"
+    frames = traceback.extract_tb(problem.__traceback__)
+    files = [(Path(frame.filename), frame.lineno) for frame in frames]
+    own = [(file, line) for file, line in files if here in file.parents]
+    line = f"{own[-1][0].relative_to(here.parent).as_posix()}:{own[-1][1]}" if own else "?"
     message = f"bnlint failed {doing}: {type(problem).__name__}: {problem} ({line}); please report it"
     return Finding(FAULT, _INTERNAL, message, "error", "high", Where(filename, 1, 1, 1, 1))
 
@@ -110,13 +113,11 @@ def _analyse(files: tuple[Path, ...]) -> tuple[list[Facts], list[Finding]]:
     The engine reports a fault in one file itself. Should it fail as a whole, each file is looked at
     alone, so that those with which nothing is wrong are still linted.
     """
-    from bnlint.source import analyse
-
     if not files:
         return [], []
     try:
         analysis = analyse(files)
-    except Exception as problem:  # noqa: BLE001  whatever it is, it is reported and nothing else is lost
+    except Exception as problem:  # whatever it is, it is reported and nothing else is lost
         if len(files) == 1:
             return [], [internal_fault(problem, str(files[0]), "on this file")]
         return _analyse_singly(files, problem)
@@ -141,16 +142,16 @@ def _judge(facts: Facts, settings: Settings) -> Iterator[Finding]:
         if one.code in settings.codes:
             try:
                 yield from tuple(rule.judge(facts, (one,)))
-            except Exception:  # noqa: BLE001  it is found again, and reported, below
+            except Exception:  # it is found again, and reported, below
                 yield from _judge_by_file(facts, one)
 
 
 def _judge_by_file(facts: Facts, one: rule.Rule) -> Iterator[Finding]:
-    """Let a rule that failed judge each file alone: the fault has a file's name, the others their findings."""
+    """Let a rule that failed judge each file alone: the fault gets a name, the others keep their findings."""
     for filename, some in sorted(_by_file(facts).items()):
         try:
             yield from tuple(rule.judge(some, (one,)))
-        except Exception as problem:  # noqa: BLE001  whatever it is, it is reported and nothing else is lost
+        except Exception as problem:  # whatever it is, it is reported and nothing else is lost
             yield internal_fault(problem, filename, f"in the rule {one.code} {one.name}")
 
 

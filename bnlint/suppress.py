@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _MARKS = (b"noqa", b"bnlint")
 _NOQA = re.compile(r"#\s*noqa(?![\w-])(?P<colon>\s*:\s*(?P<codes>.*))?", re.IGNORECASE)
 _LIST = re.compile(r"[\w-]+(?:\s*,\s*[\w-]+|\s+[A-Z]+[0-9]+\b)*,?", re.IGNORECASE)
-_OURS = re.compile(r"#\s*bnlint\s*:\s*(?P<verb>[\w-]+)?\s*(?P<open>\[)?(?P<codes>[^\]#]*)?(?P<close>\])?", re.IGNORECASE)
+_OURS = re.compile(
+    r"#\s*bnlint\s*:\s*(?P<verb>[\w-]+)?\s*(?P<open>\[)?(?P<codes>[^\]#]*)?(?P<close>\])?", re.IGNORECASE
+)
 _CODE = re.compile(r"[A-Z]+[0-9]+", re.IGNORECASE)
 _VERBS = ("ignore", "skip-file")
 _BEFORE_STATEMENTS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.STRING, tokenize.ENCODING}
@@ -61,7 +63,9 @@ class Comments:
         first, last = next(around, (where.row, where.row))
         # A finding on a whole class or loop ends with its header here: comments in its body are not about it.
         rows = {first, last, *range(where.row, min(where.end_row, last) + 1)}
-        return self.skip_file or any(one.silences(finding) for row in rows for one in self.by_row.get(row, ()))
+        return self.skip_file or any(
+            one.silences(finding) for row in rows for one in self.by_row.get(row, ())
+        )
 
 
 def suppress(
@@ -136,7 +140,9 @@ def _ours(match: re.Match[str]) -> Directive:
     """`# bnlint: ignore[BN201, tiny-batch]`, `# bnlint: ignore` or `# bnlint: skip-file`."""
     verb = (match["verb"] or "").lower()
     if verb not in _VERBS:
-        return Directive(faults=(f'unknown comment "bnlint: {verb}", the nearest is "{nearest(verb, _VERBS)}"',))
+        return Directive(
+            faults=(f'unknown comment "bnlint: {verb}", the nearest is "{nearest(verb, _VERBS)}"',)
+        )
     if verb == "skip-file":
         return Directive(whole_file=True)
     if match["open"] is None:

@@ -106,7 +106,9 @@ def test_per_file_ignores(project: Path, pattern: str, quiet: set[str]) -> None:
     assert all(found.reports(finding("BN301", project / name)) for name in files)
 
 
-def test_patterns_of_the_file_are_relative_to_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_of_the_file_are_relative_to_the_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project / "sub").mkdir()
     monkeypatch.chdir(project / "sub")
     found = settings(project, "extend-exclude = ['gen/*.py', 'vendor']", {"extend-exclude": ["here/x"]})
@@ -129,7 +131,10 @@ def test_the_command_line_goes_before_the_file(project: Path) -> None:
     text = "output-format = 'json'\nfail-on = 'error'"
     assert (settings(project, text).output_format, settings(project, text).fail_on) == ("json", "error")
     given = {"output-format": "concise", "fail-on": "info"}
-    assert (settings(project, text, given).output_format, settings(project, text, given).fail_on) == ("concise", "info")
+    assert (settings(project, text, given).output_format, settings(project, text, given).fail_on) == (
+        "concise",
+        "info",
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,9 +146,18 @@ def test_the_command_line_goes_before_the_file(project: Path) -> None:
         ("ignore = ['tiny-bach']", 'ignore: unknown rule "tiny-bach", the nearest is "tiny-batch"'),
         ("ignore = ['']", 'ignore: unknown rule "", the nearest is "'),
         ("ignore = ['E501']", 'ignore: unknown rule "E501", the nearest is "BN'),
-        ("per-file-ignores = {'a.py' = ['BN99']}", 'per-file-ignores."a.py": unknown rule "BN99", the nearest is "BN'),
-        ("per-file-ignores = {'a.py' = 'BN2'}", "per-file-ignores.\"a.py\": expected a list of strings, got 'BN2'"),
-        ("per-file-ignores = ['a.py']", "per-file-ignores: expected a table of lists of strings, got ['a.py']"),
+        (
+            "per-file-ignores = {'a.py' = ['BN99']}",
+            'per-file-ignores."a.py": unknown rule "BN99", the nearest is "BN',
+        ),
+        (
+            "per-file-ignores = {'a.py' = 'BN2'}",
+            "per-file-ignores.\"a.py\": expected a list of strings, got 'BN2'",
+        ),
+        (
+            "per-file-ignores = ['a.py']",
+            "per-file-ignores: expected a table of lists of strings, got ['a.py']",
+        ),
         ("select = 'BN2'", "select: expected a list of strings, got 'BN2'"),
         ("select = [2]", "select: expected a list of strings, got [2]"),
         ("fail-on = 'warnings'", 'fail-on: unknown value "warnings", the nearest is "warning"'),
@@ -151,7 +165,9 @@ def test_the_command_line_goes_before_the_file(project: Path) -> None:
         ("output-format = 'jsn'", 'output-format: unknown value "jsn", the nearest is "json"'),
     ],
 )
-def test_a_wrong_setting_names_the_file_the_key_and_the_nearest(project: Path, text: str, message: str) -> None:
+def test_a_wrong_setting_names_the_file_the_key_and_the_nearest(
+    project: Path, text: str, message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         settings(project, text)
     assert str(caught.value).startswith(f"{project}/pyproject.toml: [tool.bnlint] {message}")

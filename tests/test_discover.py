@@ -51,7 +51,12 @@ def test_what_is_named_is_linted_though_excluded_or_not_called_py(tmp_path: Path
 def test_patterns_name_files_folders_and_places(tmp_path: Path) -> None:
     touch(tmp_path, "a_pb2.py", "a.py", "gen/b.py", "src/gen/c.py", "src/d.py")
     assert names(discover([tmp_path], ["*_pb2.py", "gen"]), tmp_path) == ["a.py", "src/d.py"]
-    assert names(discover([tmp_path], [f"{tmp_path}/gen"]), tmp_path) == ["a.py", "a_pb2.py", "src/d.py", "src/gen/c.py"]
+    assert names(discover([tmp_path], [f"{tmp_path}/gen"]), tmp_path) == [
+        "a.py",
+        "a_pb2.py",
+        "src/d.py",
+        "src/gen/c.py",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,10 @@ def test_what_is_no_file_is_reported_and_not_opened(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(tmp_path / "s.py"))
     found = discover([tmp_path])
-    assert sorted(faults(found, tmp_path)) == [("pipe.py", "is not a regular file"), ("s.py", "is not a regular file")]
+    assert sorted(faults(found, tmp_path)) == [
+        ("pipe.py", "is not a regular file"),
+        ("s.py", "is not a regular file"),
+    ]
     assert not found.files
 
 

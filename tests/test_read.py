@@ -29,7 +29,10 @@ def problem(data: bytes) -> tuple[int, int, str]:
     ("data", "expected"),
     [
         (b"x = 1\ny = (\n", (2, 5, f"not valid {PYTHON}: '(' was never closed")),
-        (b"x = 1\nif x:\ny = 2\n", (3, 1, f"not valid {PYTHON}: expected an indented block after 'if' statement on line 2")),
+        (
+            b"x = 1\nif x:\ny = 2\n",
+            (3, 1, f"not valid {PYTHON}: expected an indented block after 'if' statement on line 2"),
+        ),
         (b"x = 1\ny = '\xe9'\n", (2, 6, "not UTF-8: byte 0xe9 cannot be decoded")),
         (b"x = 1\r\ny = '\xc3\xa9', '\xe9'\r\n", (2, 11, "not UTF-8: byte 0xe9 cannot be decoded")),
         (b"x = 1\ry = 1\rz = '\xff'", (3, 6, "not UTF-8: byte 0xff cannot be decoded")),
@@ -46,7 +49,9 @@ def problem(data: bytes) -> tuple[int, int, str]:
         (b"x = 1\ny = " + b"-" * 20_000 + b"1\n", (2, 1, "nested too deeply to be parsed")),
     ],
 )
-def test_unreadable_input_has_a_clear_line_and_a_position(data: bytes, expected: tuple[int, int, str]) -> None:
+def test_unreadable_input_has_a_clear_line_and_a_position(
+    data: bytes, expected: tuple[int, int, str]
+) -> None:
     assert problem(data) == expected
 
 
@@ -105,7 +110,19 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 
 
 CODECS = st.sampled_from(
-    ["utf-8", "latin-1", "utf-7", "utf-16", "utf-32", "idna", "punycode", "unicode_escape", "undefined", "hex", "mbcs"]
+    [
+        "utf-8",
+        "latin-1",
+        "utf-7",
+        "utf-16",
+        "utf-32",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "undefined",
+        "hex",
+        "mbcs",
+    ]
 )
 
 
@@ -114,7 +131,13 @@ def test_no_bytes_under_any_cookie_raise_anything_else(codec: str, data: bytes) 
     check(b"# coding: " + codec.encode() + b"\n" + data)
 
 
-@given(st.lists(st.sampled_from(["(", ")", "[", "]", "'", '"', "\\", "\n", "\t", " ", "if", ":", "0", "x", "f'{", "@", "#"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["(", ")", "[", "]", "'", '"', "\\", "\n", "\t", " ", "if", ":", "0", "x", "f'{", "@", "#"]
+        )
+    )
+)
 def test_no_scraps_of_python_raise_anything_else(scraps: list[str]) -> None:
     check("".join(scraps).encode())
 

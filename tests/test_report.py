@@ -14,7 +14,14 @@ from bnlint import report
 from bnlint.finding import Edit, Finding, Fix, Step, Where
 from bnlint.report import Report, View, _statistics
 
-SOURCE = ["from torch import nn", "", "BATCH = 1", "loader = DataLoader(data, batch_size=BATCH)", "", "train(loader)"]
+SOURCE = [
+    "from torch import nn",
+    "",
+    "BATCH = 1",
+    "loader = DataLoader(data, batch_size=BATCH)",
+    "",
+    "train(loader)",
+]
 TINY = Finding(
     "BN301",
     "tiny-batch",
@@ -22,7 +29,10 @@ TINY = Finding(
     "warning",
     "high",
     Where("/p/src/a.py", 4, 10, 4, 44),
-    (Step(Where("/p/src/a.py", 3, 9, 3, 10), "batch_size is 1"), Step(Where("/q/b.py", 7), "the model is trained here")),
+    (
+        Step(Where("/p/src/a.py", 3, 9, 3, 10), "batch_size is 1"),
+        Step(Where("/q/b.py", 7), "the model is trained here"),
+    ),
 )
 VIEW = View(sources=lambda name: SOURCE if name == "/p/src/a.py" else (), base="/p")
 
@@ -136,7 +146,9 @@ def columns(text: str) -> int:
     """What a terminal makes of a text; a second opinion on what the report believes."""
     wide = {"W": 2, "F": 2}
     return sum(
-        0 if unicodedata.category(letter) in {"Mn", "Me"} or unicodedata.combining(letter) else wide.get(unicodedata.east_asian_width(letter), 1)
+        0
+        if unicodedata.category(letter) in {"Mn", "Me"} or unicodedata.combining(letter)
+        else wide.get(unicodedata.east_asian_width(letter), 1)
         for letter in text
     )
 
@@ -160,14 +172,21 @@ def test_no_source_breaks_the_report_or_reaches_the_terminal_raw(text: str, colu
 
 
 def test_escape_sequences_in_names_and_messages_are_shown_not_sent() -> None:
-    evil = replace(TINY, message="see \x1b[2J", where=Where("/p/\x1b[31m.py"), evidence=(Step(Where("/p/\x1b.py"), "\x07"),))
+    evil = replace(
+        TINY,
+        message="see \x1b[2J",
+        where=Where("/p/\x1b[31m.py"),
+        evidence=(Step(Where("/p/\x1b.py"), "\x07"),),
+    )
     for name in ("full", "concise"):
         assert "\x1b" not in report.load(name).render([evil], VIEW)
 
 
 def test_json() -> None:
     fix = Fix("safe", "Say so.", (Edit(Where("/p/src/a.py", 4, 40, 4, 45), "8"),))
-    rich = replace(TINY, measured={"shift": 1.5, "ratio": float("nan")}, fix=fix, where=replace(TINY.where, module="a.b"))
+    rich = replace(
+        TINY, measured={"shift": 1.5, "ratio": float("nan")}, fix=fix, where=replace(TINY.where, module="a.b")
+    )
     (shown,) = json.loads(report.load("json").render([rich], VIEW))
     assert shown == {
         "code": "BN301",
@@ -213,13 +232,18 @@ def test_json_is_valid_whatever_is_said(text: str) -> None:
 
 def test_the_summary_counts() -> None:
     error, info = replace(TINY, severity="error"), replace(TINY, severity="info")
-    assert report.summary([TINY, error, info, error], 12, VIEW) == "Found 2 errors, 1 warning, 1 note in 12 files.\n"
+    assert (
+        report.summary([TINY, error, info, error], 12, VIEW)
+        == "Found 2 errors, 1 warning, 1 note in 12 files.\n"
+    )
     assert report.summary([], 1, VIEW) == "All clear: 1 file checked.\n"
 
 
 def test_statistics_are_ordered_by_number() -> None:
     findings = [TINY, replace(TINY, code="BN201", name="other"), TINY]
-    assert _statistics.as_text(findings, VIEW) == "2  BN301  [warning]  tiny-batch\n1  BN201  [warning]  other\n"
+    assert (
+        _statistics.as_text(findings, VIEW) == "2  BN301  [warning]  tiny-batch\n1  BN201  [warning]  other\n"
+    )
     assert json.loads(_statistics.as_json(findings))[0] == {
         "code": "BN301", "name": "tiny-batch", "severity": "warning", "count": 2,
     }  # fmt: skip

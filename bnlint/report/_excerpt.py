@@ -43,6 +43,11 @@ def width(text: str) -> int:
     return len(_cells(text))
 
 
+def shortened(text: str, room: int) -> str:
+    """A text in at most so many columns."""
+    return _cut(text, 0, room if width(text) <= room else room - 1)
+
+
 def excerpt(where: Where, view: View, style: str) -> Iterator[str]:
     """The lines of a place, each ended; nothing where its source is not known."""
     source = view.sources(where.filename)
@@ -75,7 +80,7 @@ def _line(where: Where, source: Sequence[str], view: View) -> Iterator[_Row]:
 
 
 def _block(where: Where, source: Sequence[str], view: View) -> Iterator[_Row]:
-    """A place on several lines: a bracket beside them, from the caret where it starts to that where it ends."""
+    """A place on several lines: a bracket beside them, with a caret at each end."""
     last = min(where.end_row, len(source))
     room = _room(view) - 2
     start = min(width(source[where.row - 1][: where.column - 1]), room - 1)
@@ -84,7 +89,9 @@ def _block(where: Where, source: Sequence[str], view: View) -> Iterator[_Row]:
     for number in _shown_rows(where.row + 1, last):
         text = _cut(source[number - 1], 0, room) if number else "..."
         yield _Row(number or None, "| " + text)
-    end = width(source[last - 1][: where.end_column - 1]) if last == where.end_row else width(source[last - 1])
+    end = (
+        width(source[last - 1][: where.end_column - 1]) if last == where.end_row else width(source[last - 1])
+    )
     yield _Row(None, "|" + "_" * min(max(end, 1), room) + "^")
 
 
@@ -131,7 +138,9 @@ def _cells(text: str) -> list[str]:
                 at = -1 if cells[-1] else -2
                 cells[at] += letter
         else:
-            wide = unicodedata.east_asian_width(letter) in "WF" and unicodedata.category(letter) not in _UNSEEN
+            wide = (
+                unicodedata.east_asian_width(letter) in "WF" and unicodedata.category(letter) not in _UNSEEN
+            )
             cells += [_shown(letter), ""] if wide else [_shown(letter)]
     return cells
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from bnlint.report._excerpt import excerpt, visible
+from bnlint.report._excerpt import excerpt, shortened, visible
 from bnlint.report.concise import headline
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def _step(number: int, step: Step, view: View) -> Iterator[str]:
     source = view.sources(step.where.filename)
     if 1 <= step.where.row <= len(source):
         room = max(view.width, NARROWEST) - 6
-        line = visible(source[step.where.row - 1].strip())
-        yield "     " + view.paint(line if len(line) <= room else line[: room - 1] + "…", "line") + "\n"
+        line = shortened(source[step.where.row - 1].strip(), room)
+        yield "     " + view.paint(line, "line") + "\n"
 
 
 def _wrap(text: str, first: str, rest: str, view: View) -> Iterator[str]:

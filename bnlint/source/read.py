@@ -83,26 +83,29 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError as problem:
         name = "UTF-8" if encoding == "utf-8" else encoding
         byte = f"byte 0x{data[problem.start]:02x}" if problem.start < len(data) else "the end of the file"
-        raise Unreadable(f"not {name}: {byte} cannot be decoded", *_position(data[: problem.start])) from problem
+        raise Unreadable(
+            f"not {name}: {byte} cannot be decoded", *_position(data[: problem.start])
+        ) from problem
     except (LookupError, ValueError) as problem:
         raise Unreadable(f"cannot be decoded as {encoding}: {problem}") from problem
 
 
 def _encoding(data: bytes) -> str:
     """The encoding that the byte order mark or the cookie (PEP 263) declares; UTF-8 otherwise."""
-    cookie = None
-    for row, line in enumerate(data.split(b"\n", 2)[:2], start=1):
-        if cookie := _COOKIE.match(line.removeprefix(_BOM)):
+    for row, line in enumerate(data.removeprefix(_BOM).split(b"\n", 2)[:2], start=1):
+        if cookie := _COOKIE.match(line):
+            return _declared(cookie[1].decode("ascii", "replace"), row, has_bom=data.startswith(_BOM))
+        if not _BLANK.match(line):
             break
-        if not _BLANK.match(line.removeprefix(_BOM)):
-            return "utf-8"
-    if cookie is None:
-        return "utf-8"
-    name = cookie[1].decode("ascii", "replace")
+    return "utf-8"
+
+
+def _declared(name: str, row: int, *, has_bom: bool) -> str:
+    """The encoding that a cookie names, which a byte order mark must not contradict."""
     utf8 = name.lower().replace("_", "-") in {"utf-8", "utf8"} or name.lower().startswith("utf-8-")
     if utf8:
         return "utf-8"
-    if data.startswith(_BOM):
+    if has_bom:
         raise Unreadable(f"the byte order mark says UTF-8 but the coding cookie says {name}", row)
     return _known(name, row)
 

@@ -1,0 +1,75 @@
+"""How long bnlint takes, side by side with what it is measured against.
+
+    python tests/bench.py PATH [ROUNDS]
+
+With PATH: the CPU time (user and system, of all processes) of `bnlint PATH` and of
+`ruff check --no-cache PATH`, in turns, so that both meet the same machine; medians and their ratio.
+Then the time by the clock of `bnlint --version` and of linting one small file, against that of
+`python -c "import click"` with the same Python. bnlint, ruff and click have to be installed beside
+the Python that runs this.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(sys.executable).parent
+BNLINT, RUFF = str(HERE / "bnlint"), str(HERE / "ruff")
+SMALL = """\
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.bn = nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return self.bn(self.conv(x)).relu()
+"""
+
+
+def spent(command: list[str]) -> tuple[float, float]:
+    """Seconds of CPU and by the clock that a command takes; its findings are none of our business."""
+    before, start = os.times(), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, check=False)
+    after, stop = os.times(), time.perf_counter()
+    if done.returncode not in (0, 1):
+        sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr.decode()}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return cpu, stop - start
+
+
+def compare(title: str, ours: list[str], theirs: list[str], rounds: int, clock: int, most: float) -> None:
+    """Run two commands in turns; `clock` is 0 for CPU time and 1 for that of the clock."""
+    for command in (ours, theirs):
+        spent(command)  # the first run reads the files from the disk
+    pairs = [(spent(ours)[clock], spent(theirs)[clock]) for _ in range(rounds)]
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"{title}: {mine:.3f} s against {other:.3f} s, {mine / other:.2f} times (at most {most:g})")
+
+
+def main() -> None:
+    """Measure."""
+    path = sys.argv[1] if len(sys.argv) > 1 else None
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    if path is not None:
+        lint = [BNLINT, "--isolated", "--output-format", "json", path]
+        compare("CPU, the tree", lint, [RUFF, "check", "--no-cache", "--isolated", path], rounds, 0, 6)
+    click = [sys.executable, "-c", "import click"]
+    compare("clock, --version", [BNLINT, "--version"], click, 4 * rounds, 1, 1.5)
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder, "small.py")
+        small.write_text(SMALL)
+        compare("clock, a small file", [BNLINT, "--isolated", str(small)], click, 4 * rounds, 1, 3)
+
+
+if __name__ == "__main__":
+    main()
