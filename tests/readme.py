@@ -1,0 +1,57 @@
+"""The parts of the README that are made: real output, and the table of rules.
+
+    python tests/readme.py
+
+writes them anew between their markers. `test_readme.py` holds the README to them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bnlint.rule import all_rules
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+EXAMPLE = "fixtures/bn101_missing_eval/bad_inline_test_block.py"
+
+
+def generate(text: str) -> str:
+    """The README with its made parts made anew."""
+    for name, part in {"output": output(), "rules": table()}.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        text, number = pattern.subn(lambda _, made=f"{begin}\n{part}\n{end}": made, text)
+        if number != 1:
+            raise ValueError(f"README.md has {number} parts between {begin} and {end}")
+    return text
+
+
+def output() -> str:
+    """What the command prints, run on a fixture."""
+    plain = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR"}}
+    done = subprocess.run(
+        [sys.executable, "-m", "bnlint", "--isolated", EXAMPLE],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**plain, "COLUMNS": "100"},
+    )
+    if done.returncode != 1 or done.stderr:
+        raise ValueError(f"exit status {done.returncode}: {done.stderr}")
+    return f"```console\n$ bnlint {EXAMPLE}\n{done.stdout}```"
+
+
+def table() -> str:
+    """A row for each rule."""
+    rows = [f"| {one.code} | `{one.name}` | {one.severity} | {one.summary} |" for one in all_rules()]
+    return "\n".join(["| code | name | severity | what it finds |", "|---|---|---|---|", *rows])
+
+
+if __name__ == "__main__":
+    README.write_text(generate(README.read_text(encoding="utf-8")), encoding="utf-8")
