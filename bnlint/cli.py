@@ -311,10 +311,14 @@ def _colors(asked: bool | None) -> bool | None:  # noqa: FBT001
 
 
 def _width() -> int:
-    """The columns of the terminal."""
-    import shutil
-
-    return shutil.get_terminal_size((WIDTH, 24)).columns
+    """The columns of the terminal, or those that `COLUMNS` asks for; `shutil` would be slow to import."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+    except (OSError, ValueError):
+        return WIDTH
 
 
 def _table(rules: Sequence[Rule], width: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -98,6 +97,8 @@ def source_lines(filename: str) -> tuple[str, ...]:
 
 def internal_fault(problem: Exception, filename: str, doing: str) -> Finding:
     """The finding that says that bnlint itself failed, and where."""
+    import traceback  # only needed for what went wrong
+
     here = Path(__file__).parent
     frames = traceback.extract_tb(problem.__traceback__)
     files = [(Path(frame.filename), frame.lineno) for frame in frames]
