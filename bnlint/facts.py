@@ -110,7 +110,9 @@ class Use:
     `where` is the place that writes the order: the element of a container or the call in `forward`.
     `before` holds a chain for each way in which the tensor can have been computed; chains of
     branches that exclude each other are separate. `scope` is the class or function that writes it.
-    `frozen` says whether it is kept in eval mode for good: there a bias before it counts.
+    `frozen` says whether it is kept in eval mode for good: there a bias before it counts. `certain`
+    is false when it stands under a condition that could not be decided and that what feeds it does
+    not share: without it the layer before needs its bias.
     """
 
     norm: Layer
@@ -119,6 +121,7 @@ class Use:
     before: tuple[Chain, ...] = ()
     repeated: bool = False
     frozen: Answer3 = "no"
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

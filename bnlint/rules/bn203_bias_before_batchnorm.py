@@ -67,10 +67,9 @@ DIRECT: Final[frozenset[Kind]] = frozenset({"reshape", "identity"})
 def check(facts: Facts) -> Iterator[Claim]:
     """A bias that a BatchNorm with its own shift takes away again."""
     for use in facts.uses:
-        if use.frozen != "no" or use.norm.value("affine") is not True:
-            continue
-        for chain in use.before:
-            yield from _judge(use, chain)
+        if use.certain and use.frozen == "no" and use.norm.value("affine") is True:
+            for chain in use.before:
+                yield from _judge(use, chain)
 
 
 def _judge(use: Use, chain: Chain) -> Iterator[Claim]:
