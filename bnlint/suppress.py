@@ -102,7 +102,7 @@ def read_comments(lines: Iterable[str]) -> Comments:
                     found.skip_file |= directive.whole_file and at_top
             at_top = at_top and token.type in _BEFORE_STATEMENTS
             start = _statement(token, start, found)
-    except (tokenize.TokenError, SyntaxError):
+    except (tokenize.TokenError, SyntaxError, ValueError):  # the last one from Python 3.13's decoder
         pass  # what was read until here counts; the file itself is reported by who parses it
     return found
 

@@ -25,7 +25,7 @@ ALLOWED = {
 }
 """What each room may know of the others. A room that is not named here may need all."""
 
-OUTSIDE = {"cli": {"click"}, "config": {"tomli"}}
+OUTSIDE = {"cli": {"click"}, "config": {"tomli", "tomllib"}}
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""
 
 
