@@ -255,12 +255,14 @@ def _show(outcome: Outcome, settings: Settings, options: Mapping[str, Any]) -> N
 
 def _rendered(outcome: Outcome, settings: Settings, options: Mapping[str, Any], width: int) -> str:
     """The findings in the format that was asked for."""
+    from functools import cache
+
     from bnlint import report
     from bnlint.pipeline import source_lines
     from bnlint.report import _statistics
 
     form = report.load(settings.output_format)
-    view = report.View(sources=source_lines, paint=_paint, base=os.getcwd(), width=width)
+    view = report.View(sources=cache(source_lines), paint=_paint, base=os.getcwd(), width=width)
     if options["statistics"]:
         as_json = settings.output_format == "json"
         text = (

@@ -107,7 +107,7 @@ def find(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
     for folder in (start, *start.parents):
         file = folder / "pyproject.toml"
         # A file that does not name bnlint is none of its business: it is not even parsed.
-        if file.is_file() and b"bnlint" in file.read_bytes() and _has_table(file):
+        if os.path.isfile(file) and b"bnlint" in _read(file) and _has_table(file):
             return file
     return None
 
@@ -288,8 +288,13 @@ def _parse(file: Path) -> dict[str, object]:
     else:
         import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
     try:
-        return cast("dict[str, object]", tomllib.loads(file.read_bytes().decode()))
-    except OSError as problem:
-        raise ConfigError(f"{file}: cannot be read: {problem.strerror}") from problem
+        return cast("dict[str, object]", tomllib.loads(_read(file).decode()))
     except ValueError as problem:  # not UTF-8, or not TOML
         raise ConfigError(f"{file}: not valid TOML: {problem}") from problem
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        raise ConfigError(f"{file}: cannot be read: {problem.strerror}") from problem

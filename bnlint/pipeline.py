@@ -85,11 +85,10 @@ def report(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **g
     keys = {key.replace("_", "-"): value for key, value in given.items()}
     outcome = run(paths, load(paths, keys, config=config, isolated=isolated))
     skipped = (f"{path}: {reason}" for path, reason in outcome.wrong.items())
-    view = View(sources=source_lines, base=os.getcwd())
+    view = View(sources=cache(source_lines), base=os.getcwd())
     return Report(outcome.findings, tuple(skipped), outcome.checked, view)
 
 
-@cache
 def source_lines(filename: str) -> tuple[str, ...]:
     """The lines of a file as reports show them; none if it cannot be read."""
     return tuple(decode(_load(filename))) if os.path.isfile(filename) else ()

@@ -569,3 +569,10 @@ def test_bnlint_lint_gives_a_report() -> None:
     assert not bnlint.lint("good.py", extend_exclude=["x"], isolated=True).findings
     with pytest.raises(ConfigError, match='unknown key "selct", the nearest is "select"'):
         bnlint.lint("bad.py", selct=["BN4"])
+
+
+def test_a_report_shows_the_file_as_it_is_now() -> None:
+    write(bad=BAD)
+    assert "(8, eps=1.0)" in str(bnlint.lint("bad.py", select=["BN405"]))
+    write(bad=BAD.replace("8", "16"))
+    assert "(16, eps=1.0)" in str(bnlint.lint("bad.py", select=["BN405"]))

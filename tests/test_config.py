@@ -220,3 +220,13 @@ def test_a_named_file_counts_and_has_to_have_a_table(project: Path) -> None:
 @pytest.mark.parametrize(("word", "near"), [("selct", "select"), ("FAIL-ON", "fail-on"), ("zzz", "select")])
 def test_there_is_always_a_nearest(word: str, near: str) -> None:
     assert nearest(word, ["select", "fail-on"]) == near
+
+
+def test_a_file_that_cannot_be_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (project / "pyproject.toml").touch()
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigError, match=r"pyproject\.toml: cannot be read: Permission denied$"):
+        load([project], {})

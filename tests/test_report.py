@@ -233,8 +233,8 @@ def test_json_is_valid_whatever_is_said(text: str) -> None:
 def test_the_summary_counts() -> None:
     error, info = replace(TINY, severity="error"), replace(TINY, severity="info")
     assert (
-        report.summary([TINY, error, info, error], 12, VIEW)
-        == "Found 2 errors, 1 warning, 1 note in 12 files.\n"
+        report.summary([TINY, error, info, info, error, info], 12, VIEW)
+        == "Found 2 errors, 1 warning, 3 info in 12 files.\n"
     )
     assert report.summary([], 1, VIEW) == "All clear: 1 file checked.\n"
 

@@ -93,8 +93,9 @@ def summary(findings: Sequence[Finding], checked: int, view: View) -> str:
 
 def count(number: int, noun: str) -> str:
     """A number and its noun."""
-    plain = "note" if noun == "info" else noun  # one cannot say "2 infos"
-    return f"{number} {plain}{'' if number == 1 else 's'}"
+    return (
+        f"{number} {noun}{'' if number == 1 or noun == 'info' else 's'}"  # there is no plural of information
+    )
 
 
 class FindingsError(Exception):
