@@ -1,0 +1,141 @@
+"""The source engine: files in, facts out."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnlint.facts import Facts
+from bnlint.finding import Finding, Where
+from bnlint.source import summary as ir
+from bnlint.source.extract import extract
+from bnlint.source.interpret import Interpreter, OutOfFuel
+from bnlint.source.layers import LAYERS
+from bnlint.source.link import Project
+from bnlint.source.read import Unreadable
+from bnlint.source.structure import Structure
+from bnlint.source.values import ClassVal, Func, Module
+
+
+BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
+"""What a function calls that writes an order of layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the source engine found out; `faults` are files that it could not read or follow."""
+
+    facts: Facts
+    faults: tuple[Finding, ...]
+
+
+def analyse(files: Sequence[Path]) -> Analysis:
+    """Read files and turn them into facts. One file's fault loses nothing of the others."""
+    with no_garbage_collection():
+        faults: list[Finding] = []
+        summaries: dict[str, ir.Summary] = {}
+        for file in files:
+            summary = summarise(file, faults)
+            if summary is not None:
+                summaries[summary.filename] = summary
+        facts = link(summaries, faults)
+        return Analysis(facts, tuple(faults))
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Summaries are trees without cycles: looking for cycles would double the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def summarise(file: Path, faults: list[Finding]) -> ir.Summary | None:
+    filename = str(file.absolute())
+    try:
+        return extract(file.read_bytes(), filename)
+    except Unreadable as error:
+        faults.append(unreadable(filename, error.message, error.row, error.column))
+    except OSError as error:
+        faults.append(unreadable(filename, f"cannot be read: {error.strerror or error}", 1, 1))
+    except RecursionError:
+        faults.append(unreadable(filename, "is nested too deeply", 1, 1))
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not lose the others
+        faults.append(internal(filename, error))
+    return None
+
+
+def unreadable(filename: str, message: str, row: int, column: int) -> Finding:
+    where = Where(filename, row, column, row, column + 1)
+    return Finding("BN000", "unreadable-source", message, "error", "high", where)
+
+
+def internal(filename: str, error: BaseException) -> Finding:
+    """A fault of bnlint itself, with the line of ours that failed."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    message = f"internal fault: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+    return Finding("BN000", "internal-fault", message, "error", "high", Where(filename))
+
+
+def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
+    """Run the program that the summaries make up, and gather the facts."""
+    project = Project(summaries)
+    run = Interpreter(project)
+    structure = Structure(run)
+    for filename in sorted(summaries):
+        with guarded(filename, faults):
+            module = project.module(run, filename)
+            if module is not None:
+                project.start(run, module)
+    for cls in list(project.classes):
+        if cls.module.filename in summaries and "norm" in cls.klass.words and run.objects.is_module(cls) != "no":
+            with guarded(cls.module.filename, faults):
+                structure.run_class(cls)
+    for func in functions(run, project):
+        with guarded(func.module.filename, faults):
+            structure.run_function(func)
+    return Facts(
+        norms=structure.norms(),
+        uses=structure.uses(),
+        answers=tuple(structure.answers()),
+        unregistered=tuple(structure.unregistered()),
+    )
+
+
+def functions(run: Interpreter, project: Project) -> Iterator[Func]:
+    """Functions that build layers and that nothing has called."""
+    for module in list(project.modules.values()):
+        for value in module_functions(run, module):
+            function = value.function
+            if "norm" in function.words and function.calls & BUILDING and id(function) not in run.visited:
+                yield value
+
+
+def module_functions(run: Interpreter, module: Module) -> Iterator[Func]:
+    for stmt in module.summary.body:
+        if isinstance(stmt, ir.Function):
+            value = run.root.get((module.key, stmt.name))
+            if isinstance(value, Func):
+                yield value
+
+
+@contextmanager
+def guarded(filename: str, faults: list[Finding]) -> Iterator[None]:
+    """A fault while one file is followed is reported with that file, and the rest goes on."""
+    try:
+        yield
+    except (RecursionError, OutOfFuel):
+        pass
+    except Exception as error:  # noqa: BLE001 - see above
+        faults.append(internal(filename, error))
+
+
+__all__ = ["Analysis", "ClassVal", "analyse"]

@@ -1,0 +1,397 @@
+"""What happens while a program is interpreted: models are built, switched, called, trained, saved, loaded.
+
+The interpreter reports; this module keeps the modes of objects and a record of each happening. Nothing
+is judged here: `scripts` and `structure` turn the record into facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from bnlint.facts import Mode
+from bnlint.source import summary as ir
+from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt
+from bnlint.source.values import (
+    ALWAYS,
+    Args,
+    ArgVal,
+    ClassVal,
+    Const,
+    Context,
+    Either,
+    External,
+    Flow,
+    Guards,
+    Loop,
+    Obj,
+    Place,
+    Sym,
+    Taken,
+    Value,
+    alternatives,
+    fresh,
+)
+
+if TYPE_CHECKING:
+    from bnlint.source.interpret import Interpreter
+    from bnlint.source.summary import Span
+
+MODE_CHANGING: Final = re.compile(r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init", re.IGNORECASE)
+"""An unknown function with such a name may change the mode of what it is given."""
+
+MOST_ANCESTORS = 64
+
+
+@dataclass(slots=True)
+class Call:
+    """A call of a project's function that is in progress."""
+
+    name: str
+    place: Place | None
+    function: int
+
+
+@dataclass(slots=True, eq=False)
+class Forward:
+    """A call of a model."""
+
+    model: Value
+    place: Place
+    modes: tuple[SetAt, ...]
+    calls: tuple[Call, ...]
+    contexts: tuple[Context, ...]
+    loops: tuple[Loop, ...]
+    args: Args
+    source: Value | None
+    trained: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Normalised:
+    """A BatchNorm that was applied."""
+
+    layer: Obj
+    flow: Flow
+    guards: Guards
+    scope: str
+
+
+@dataclass(slots=True, eq=False)
+class StateLoad:
+    """`model.load_state_dict(…)`"""
+
+    model: Obj | Sym
+    args: Args
+    place: Place
+    calls: tuple[Call, ...]
+    result: Sym
+
+
+@dataclass(slots=True, eq=False)
+class StateSave:
+    """State that leaves a model; `how` is "saved" or "exchanged"."""
+
+    taken: Taken
+    place: Place
+    how: str
+    calls: tuple[Call, ...]
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything that happened."""
+
+    forwards: list[Forward] = field(default_factory=list)
+    normalised: list[Normalised] = field(default_factory=list)
+    loads: list[StateLoad] = field(default_factory=list)
+    saves: list[StateSave] = field(default_factory=list)
+    discarded: set[int] = field(default_factory=set)
+    training_loops: set[Place] = field(default_factory=set)
+    training_functions: set[int] = field(default_factory=set)
+    loaded: set[Hashable] = field(default_factory=set)
+    norms: list[Obj] = field(default_factory=list)
+
+
+class Events:
+    """Keeps modes in the interpreter's state, and the record."""
+
+    def __init__(self, run: Interpreter) -> None:
+        self.run = run
+        self.record = Record()
+        self.producers: dict[int, Forward] = {}
+        self.kept: list[Flow] = []
+        self.outside = False
+
+    # modes
+
+    def turn(self) -> tuple[tuple[Span, int], ...]:
+        return tuple((loop.place.span, loop.turn) for loop in self.run.loops)
+
+    def built(self, obj: Obj) -> None:
+        """A module starts in train mode, if it certainly is one."""
+        run = self.run
+        if run.objects.kind(obj) == "batchnorm":
+            self.record.norms.append(obj)
+        if run.eager or not self.is_surely_module(obj):
+            return
+        run.clock += 1
+        mode: Mode = "unknown" if self.outside else "train"
+        self.set_mode(obj.key, mode, obj.place, "built here: a new module is in train mode")
+
+    def is_surely_module(self, obj: Obj) -> bool:
+        if isinstance(obj.cls, External):
+            path = obj.cls.path
+            return path.startswith("torch.nn.") or self.run.project.knows_model(path, obj.args)
+        return self.run.objects.is_module(obj.cls) == "yes"
+
+    def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str) -> None:
+        run = self.run
+        run.clock += 1
+        where = SetAt(mode, place, how, self.purpose_here(), self.turn())
+        run.state.set((key, MODE), ModeRecord(run.clock, (where,)))
+
+    def purpose_here(self) -> str:
+        return " > ".join(f.name for f in self.run.frames if f.func is not None)
+
+    def modes_of(self, value: Obj | Sym) -> tuple[SetAt, ...]:
+        """The modes that an object can be in: what was last set on it or on what contains it."""
+        best: ModeRecord | None = None
+        pending: list[Hashable] = [value.key]
+        seen: set[Hashable] = set()
+        while pending and len(seen) < MOST_ANCESTORS:
+            key = pending.pop()
+            if key in seen:
+                continue
+            seen.add(key)
+            record: ModeRecord | None = self.run.state.get((key, MODE))
+            if record is not None and (best is None or record.time > best.time):
+                best = record
+            pending.extend(self.run.state.get((key, PARENTS)) or ())
+            if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
+                pending.append(key[0])
+        return (NOT_SET,) if best is None else best.modes
+
+    def switch_call(self, base: Obj | Sym, name: str, args: Args, place: Place) -> bool:
+        """`train()`, `train(False)`, `eval()`: False where the call is something else."""
+        if len(args.items) > 1 or (name == "eval" and args.items):
+            return False
+        mode: Mode = "eval" if name == "eval" else "train"
+        if args.items:
+            value = self.run.force(args.items[0].value)
+            truth = self.run.truth(value)
+            if isinstance(value, Const) and not isinstance(value.value, bool | int):
+                return False
+            if not isinstance(value, Const | Sym | Either) or args.items[0].name not in {None, "mode"}:
+                return False
+            mode = "unknown" if truth.value is None else "train" if truth.value else "eval"
+        self.set_mode(base.key, mode, place, f"`{name}()` sets {mode} mode" if mode != "unknown" else "mode set")
+        return True
+
+    def training_flag(self, base: Obj | Sym) -> Value:
+        """`model.training`"""
+        modes = {m.mode for m in self.modes_of(base)}
+        if modes == {"train"}:
+            return Const(True)
+        if modes == {"eval"}:
+            return Const(False)
+        return Sym(("training", base.key, self.run.clock), "training")
+
+    def forget_modes(self, args: Args, place: Place) -> None:
+        """Something unknown got hold of these models."""
+        for arg in args.items:
+            for _, value in alternatives(arg.value):
+                if isinstance(value, Obj | Sym) and self.run.state.get((value.key, MODE)) is not None:
+                    self.set_mode(value.key, "unknown", place, "given to a function that is not known")
+
+    def given_away(self, path: str, args: Args, place: Place) -> None:
+        if MODE_CHANGING.search(path.rpartition(".")[2]) and not path.startswith(("torch.nn.init", "torch.optim")):
+            self.forget_modes(args, place)
+
+    def unknown_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> None:
+        """A method that the project does not define, of something that it may know."""
+        if name == "step":
+            self.mark_training()
+        if name in {"set_train", "set_eval", "freeze", "unfreeze", "train_mode", "eval_mode", "fit", "test", "predict"}:
+            self.forget_modes(Args((ArgVal(None, base, place), *args.items)), place)
+        elif MODE_CHANGING.search(name):
+            self.forget_modes(args, place)
+
+    def applied(self, base: Obj | Sym, args: Args, place: Place) -> None:
+        """`model.apply(fn)`: a function that switches modes makes them unknown."""
+        for arg in args.items:
+            for _, func in alternatives(arg.value):
+                function = getattr(func, "function", None)
+                if function is None or {"eval", "train"} & function.calls:
+                    self.set_mode(base.key, "unknown", place, "`apply`")
+
+    def entered(self, expr: ir.Expr, place: Place) -> None:
+        """A context manager that is not known may switch the models that it is given."""
+        if isinstance(expr, ir.Call):
+            for arg in expr.args:
+                value = self.run.eval(arg.value)
+                self.forget_modes(Args((ArgVal(None, value, place),)), place)
+
+    def copied(self, obj: Obj, place: Place) -> Value:
+        """A deep copy: the same class, and the mode of the original."""
+        copy = Obj(fresh(), obj.cls, obj.args, place, obj.name, ready=False, assumed=obj.assumed)
+        if isinstance(obj.cls, External):
+            copy.ready = True
+            for name in ("#items",):
+                held = self.run.state.get((obj.key, name))
+                if held is not None:
+                    self.run.state.set((copy.key, name), held)
+        modes = self.modes_of(obj)
+        self.run.clock += 1
+        self.run.state.set((copy.key, MODE), ModeRecord(self.run.clock, modes))
+        return copy
+
+    # happenings
+
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(
+            Call(f.name, f.site, id(f.func.function) if f.func else 0) for f in self.run.frames if f.func is not None
+        )
+
+    def forward(self, model: Obj | Sym, args: Args, place: Place, flow: Flow | None) -> None:
+        if self.run.eager:
+            return
+        event = Forward(
+            model,
+            place,
+            self.modes_of(model),
+            self.calls(),
+            tuple(self.run.contexts),
+            tuple(self.run.loops),
+            args,
+            self.run.library.source_of(args),
+        )
+        self.record.forwards.append(event)
+        if flow is not None:
+            self.producers[id(flow)] = event
+            self.kept.append(flow)
+
+    def backward(self, value: Value) -> None:
+        """A loss goes backward: every model call behind it is training."""
+        self.mark_training()
+        pending: list[Value] = [value]
+        seen: set[int] = set()
+        while pending:
+            current = pending.pop()
+            if id(current) in seen:
+                continue
+            seen.add(id(current))
+            if isinstance(current, Flow):
+                event = self.producers.get(id(current))
+                if event is not None:
+                    event.trained = True
+                pending.extend(current.inputs)
+            elif isinstance(current, Either):
+                pending.extend(v for _, v in current.alternatives)
+
+    def mark_training(self) -> None:
+        self.record.training_loops.update(loop.place for loop in self.run.loops)
+        self.record.training_functions.update(c.function for c in self.calls())
+
+    def normalised(self, layer: Obj, flow: Flow) -> None:
+        frames = [f for f in self.run.frames if f.func is not None]
+        scope = frames[-1].name if frames else ""
+        self.record.normalised.append(Normalised(layer, flow, self.run.state.guards, scope))
+
+    def filled(self, obj: Obj) -> None:
+        """A Sequential was written: its order is its own, whatever it is fed."""
+        run = self.run
+        if not run.objects.is_container(obj) == "Sequential":
+            return
+        items = run.library.items(obj)
+        held = [v for h in (items.held if items else ()) for _, v in alternatives(h.value)]
+        if any(isinstance(v, Obj) and run.objects.kind(v) == "batchnorm" for v in held):
+            eager, run.eager = run.eager, True
+            tensor = Flow("input", "input", (), obj.place)
+            run.objects.apply(obj, Args((ArgVal(None, tensor, obj.place),)), obj.place)
+            run.eager = eager
+
+    def library_call(self, path: str, args: Args, place: Place) -> bool:
+        """A call that is recorded and otherwise does nothing."""
+        if path in {"torch.save", "pickle.dump", "joblib.dump", "safetensors.torch.save_file"}:
+            for arg in args.items[:1]:
+                for taken in self.taken_in(arg.value, 0):
+                    self.record.saves.append(StateSave(taken, place, "saved", self.calls()))
+            return True
+        if path.startswith("torch.nn.init."):
+            return True
+        if path == "torch.autograd.backward":
+            for tensor in self.run.library.tensors(args):
+                self.backward(tensor)
+            return True
+        return False
+
+    def taken_in(self, value: Value, depth: int) -> list[Taken]:
+        """State of models in a value that is saved."""
+        from bnlint.source.values import DictVal, ListVal
+
+        found: list[Taken] = []
+        for _, inner in alternatives(self.run.force(value)):
+            match inner:
+                case Taken():
+                    found.append(inner)
+                case DictVal() if depth < 3:
+                    for entry in self.run.entries(inner).held.values():
+                        found.extend(self.taken_in(entry, depth + 1))
+                case ListVal() if depth < 3:
+                    items = self.run.items(inner)
+                    for held in items.held if items else ():
+                        found.extend(self.taken_in(held.value, depth + 1))
+        return found
+
+    def loaded(self, base: Obj | Sym, args: Args, place: Place) -> Value:
+        result = Sym(fresh(), "load_state_dict")
+        self.record.loads.append(StateLoad(base, args, place, self.calls(), result))
+        self.record.loaded.add(base.key)
+        return result
+
+    def discarded(self, node: ir.Do, value: Value) -> None:
+        if isinstance(value, Sym):
+            self.record.discarded.add(hash(value.key))
+
+    def taken_method(self, taken: Taken, name: str, args: Args, place: Place) -> None:
+        return
+
+    def taken_by(self, node: ir.Comp) -> Value | None:
+        """A comprehension over one model's parameters or state is that state, perhaps filtered."""
+        run = self.run
+        source = run.force(run.eval(node.loops[0].source)) if node.loops else None
+        if not isinstance(source, Taken):
+            return None
+        what = source.what
+        for test in node.loops[0].tests:
+            text = words_of(test)
+            if "requires_grad" in text:
+                what = "trainable"
+            elif "running" in text or "num_batches" in text or "bn" in text:
+                what = "filtered"
+            else:
+                what = "unknown"
+        return Taken(source.model, what, run.place(node.span))
+
+
+def words_of(node: ir.Expr) -> str:
+    """The names and strings in an expression, joined."""
+    match node:
+        case ir.Name(id=name):
+            return name
+        case ir.Lit(value=str() as text):
+            return text
+        case ir.Get(base=base, attr=attr):
+            return f"{words_of(base)} {attr}"
+        case ir.Unary(operand=operand):
+            return words_of(operand)
+        case ir.Compare(left=left, right=right) | ir.Binary(left=left, right=right):
+            return f"{words_of(left)} {words_of(right)}"
+        case ir.Logic(parts=parts):
+            return " ".join(map(words_of, parts))
+        case ir.Call(func=func, args=args):
+            return " ".join([words_of(func), *(words_of(a.value) for a in args)])
+    return ""

@@ -1,0 +1,924 @@
+"""The interpreter: it walks through summaries as Python would, with values that may be unknown.
+
+Branches whose condition is unknown are both taken, each under its guard, and joined. Loops run their
+body twice, so that what one pass leaves behind meets the next. Calls of the project's functions are
+followed; recursion, depth and fuel are bounded, and what lies beyond is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from bnlint.source import summary as ir
+from bnlint.source.events import Events
+from bnlint.source.library import Library
+from bnlint.source.objects import Objects
+from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS, PARENTS, Arm, State, join
+from bnlint.source.summary import Block, Expr, Span
+from bnlint.source.values import (
+    ALWAYS,
+    Args,
+    ArgVal,
+    Bound,
+    ClassVal,
+    Const,
+    Context,
+    DictVal,
+    Either,
+    Entries,
+    External,
+    Flow,
+    Func,
+    Guards,
+    Held,
+    Items,
+    ListVal,
+    Loop,
+    Method,
+    Module,
+    Obj,
+    Partial,
+    Place,
+    Super,
+    Sym,
+    Taken,
+    Thunk,
+    Truth,
+    Value,
+    alternatives,
+    contradicts,
+    either,
+    fresh,
+    under,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from bnlint.source.link import Project
+
+MOST_CALLS: Final = 14
+"""Calls within calls that are followed."""
+CALL_FUEL: Final = 4
+"""What a call costs beside its statements."""
+MOST_TURNS: Final = 8
+"""Turns of a loop over something known that are all taken; of longer ones the first and the last."""
+
+
+class OutOfFuel(Exception):
+    """The program takes too long to follow; what was seen until here stands."""
+
+
+class Frame:
+    """A running function (or the body of a module or a class)."""
+
+    __slots__ = ("base", "captured", "exits", "func", "globals", "jumps", "key", "module", "scopes", "self", "site", "yields")
+
+    def __init__(self, module: Module, key: int, scopes: tuple[int, ...], func: Func | None, site: Place | None) -> None:
+        self.module = module
+        self.key = key
+        self.scopes = (key, *scopes)
+        self.func = func
+        self.site = site
+        self.self: Value | None = None
+        self.exits: list[tuple[Arm, Value]] = []
+        self.jumps: list[tuple[State, list[Arm]]] = []
+        self.globals: set[str] = set()
+        self.base: State | None = None
+        self.captured = False
+        self.yields: Callable[[Value], None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.func.function.name if self.func else ""
+
+
+class Interpreter:
+    """Runs parts of one project and tells its listener what happens."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.library = Library(self)
+        self.objects = Objects(self)
+        self.events = Events(self)
+        self.root = State()
+        self.state = self.root
+        self.frames: list[Frame] = []
+        self.loops: list[Loop] = []
+        self.contexts: list[Context] = []
+        self.fuel = 0
+        self.eager = False
+        self.inside_forward = False
+        self.visited: set[int] = set()
+        self.clock = 0
+
+    # frames
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    def place(self, span: Span) -> Place:
+        return Place(self.frames[-1].module.filename, span)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Run something that does not belong to what runs now: its writes go to the root."""
+        saved = (self.state, self.frames, self.loops, self.contexts)
+        self.state, self.frames, self.loops, self.contexts = self.root, [], [], []
+        try:
+            yield
+        finally:
+            self.state, self.frames, self.loops, self.contexts = saved
+
+    def run_module(self, module: Module) -> None:
+        """Run the body of a file, once."""
+        with self.aside():
+            self.frames = [Frame(module, module.key, (), None, None)]
+            self.state.set((module.key, "__name__"), Const("__main__"))
+            self.block(module.summary.body)
+
+    # statements
+
+    def block(self, body: Block) -> bool:
+        """Run statements; False where none of them lets the next one run."""
+        for stmt in body:
+            self.fuel -= 1
+            if self.fuel < 0:
+                raise OutOfFuel
+            if STATEMENTS[type(stmt)](self, stmt) is False:
+                return False
+        return True
+
+    def branch(self, guards: Guards, body: Block) -> dict[Any, Any] | None:
+        """Run statements in a layer of their own; None where they do not complete."""
+        outer = self.state
+        self.state = State(outer, guards)
+        try:
+            completes = self.block(body)
+            return self.state.data if completes else None
+        finally:
+            self.state = outer
+
+    def do_if(self, node: ir.If) -> bool:
+        truth = self.test(node.test)
+        if truth.value is not None:
+            return self.block(node.body if truth.value else node.other)
+        arms: list[Arm] = []
+        for guards, body in ((truth.then, node.body), (truth.other, node.other)):
+            if contradicts(guards, self.state.guards):
+                continue
+            written = self.branch(guards, body)
+            if written is not None:
+                arms.append(Arm(guards, written))
+        if not arms:
+            return False
+        join(self.state, arms)
+        if len(arms) == 1:
+            self.state.guards |= arms[0].guards
+        return True
+
+    def do_assign(self, node: ir.Assign) -> None:
+        value = self.eval(node.value)
+        value = self.named(value, node.targets[0], node.span)
+        for target in node.targets:
+            self.assign(target, value)
+
+    def do_declare(self, node: ir.Declare) -> None:
+        if node.value is not None:
+            value = self.named(self.eval(node.value), node.target, node.span)
+            self.assign(node.target, value)
+
+    def named(self, value: Value, target: Expr, span: Span) -> Value:
+        """A value learns the first name that it is given."""
+        match value, target:
+            case Const(value=int() | float(), name=""), ir.Name(id=name):
+                return Const(value.value, self.place(span), name)
+            case Obj(name=""), ir.Name() | ir.Get():
+                value.name = spell(target)
+        return value
+
+    def do_update(self, node: ir.Update) -> None:
+        old = self.eval(node.target)
+        new = self.eval(node.value)
+        if isinstance(old, ListVal) and node.op == "+":
+            self.extend(old, new)
+            return
+        self.assign(node.target, self.library.binary(node.op, old, new, self.place(node.span)))
+
+    def do_do(self, node: ir.Do) -> None:
+        value = self.eval(node.value)
+        self.library.discard(node, value)
+
+    def do_return(self, node: ir.Return) -> bool:
+        value = Const(None) if node.value is None else self.eval(node.value)
+        self.leave(value)
+        return False
+
+    def leave(self, value: Value) -> None:
+        frame = self.frame
+        if frame.base is None:
+            return
+        guards = self.state.guards - frame.base.guards
+        frame.exits.append((Arm(guards, dict(self.state.written_since(frame.base))), value))
+
+    def do_raise(self, _node: ir.Raise) -> bool:
+        return False
+
+    def do_jump(self, _node: ir.Break | ir.Continue) -> bool:
+        if self.frame.jumps:
+            base, arms = self.frame.jumps[-1]
+            arms.append(Arm(self.state.guards - base.guards, dict(self.state.written_since(base))))
+        return False
+
+    def do_for(self, node: ir.For) -> None:
+        source = self.eval(node.source)
+        words = spell(node.source)
+        for turn, (guards, value) in enumerate(self.turns(source)):
+            loop = Loop(source, self.place(node.span), turn, words)
+            self.turn(loop, node.target, value, node.body, guards)
+        self.block(node.other)
+
+    def do_while(self, node: ir.While) -> None:
+        if self.test(node.test).value is False:
+            return
+        for turn in range(2):
+            loop = Loop(None, self.place(node.span), turn, "")
+            self.turn(loop, None, None, node.body, ALWAYS)
+
+    def turn(self, loop: Loop, target: Expr | None, value: Value | None, body: Block, guards: Guards) -> None:
+        """One turn of a loop; however it ends, the next one begins in the joined state."""
+        outer = self.state
+        jumps: list[Arm] = []
+        self.frame.jumps.append((outer, jumps))
+        self.state = State(outer, guards)
+        self.loops.append(loop)
+        try:
+            if target is not None and value is not None:
+                self.assign(target, value)
+            if self.block(body):
+                jumps.append(Arm(guards, self.state.data))
+        finally:
+            self.loops.pop()
+            self.frame.jumps.pop()
+            self.state = outer
+        if guards and not contradicts(guards, outer.guards):
+            jumps.append(Arm(negated(guards), {}))
+        if jumps:
+            join(outer, jumps)
+
+    def turns(self, source: Value) -> list[tuple[Guards, Value]]:
+        """What a loop goes over: everything if it is short and known, else two unknown turns."""
+        items = self.items(source)
+        if items is not None and not items.open:
+            held = list(items.held)
+            if len(held) > MOST_TURNS:
+                held = [*held[:3], *held[-2:]]
+            return [(h.guards, h.value) for h in held if not contradicts(h.guards, self.state.guards)]
+        return [(ALWAYS, self.element(source, turn)) for turn in range(2)]
+
+    def element(self, source: Value, turn: int) -> Value:
+        """An unknown element of something."""
+        return self.library.element(source, turn)
+
+    def do_with(self, node: ir.With) -> bool:
+        return self.enter(list(node.items), node)
+
+    def enter(self, items: list[tuple[Expr, Expr | None]], node: ir.With) -> bool:
+        if not items:
+            return self.block(node.body)
+        (expr, target), rest = items[0], items[1:]
+        return self.library.enter(expr, target, node, lambda: self.enter(rest, node))
+
+    def do_try(self, node: ir.Try) -> bool:
+        completes = self.block(node.body) and self.block(node.other)
+        arms = [] if not completes else [Arm(ALWAYS, {})]
+        for handler in node.handlers:
+            guards = frozenset({(("except", fresh()), True)})
+            written = self.branch(guards, handler)
+            if written is not None:
+                arms.append(Arm(guards, written))
+        if len(arms) > 1 or (arms and not completes):
+            join(self.state, arms)
+        after = self.block(node.final)
+        return bool(arms) and after
+
+    def do_assert(self, node: ir.Assert) -> None:
+        truth = self.test(node.test)
+        if truth.value is None and not contradicts(truth.then, self.state.guards):
+            self.state.guards |= truth.then
+
+    def do_global(self, node: ir.Global) -> None:
+        self.frame.globals.update(node.names)
+
+    def do_nonlocal(self, _node: ir.Nonlocal) -> None:
+        return
+
+    def do_import(self, node: ir.Import) -> None:
+        self.project.bind_import(self, node)
+
+    def do_function(self, node: ir.Function) -> None:
+        frame = self.frame
+        frame.captured = True
+        owner = self.class_here
+        scopes = frame.scopes[1:] if owner is not None else frame.scopes
+        func: Value = Func(node, frame.module, scopes, owner)
+        for decorator in reversed(node.decorators):
+            func = self.library.decorate(decorator, func)
+        self.state.set((frame.key, node.name), func)
+
+    class_here: ClassVal | None = None
+
+    def do_class(self, node: ir.Class) -> None:
+        frame = self.frame
+        frame.captured = True
+        bases = tuple(self.eval(base) for base in node.bases)
+        outer = frame.scopes[1:] if self.class_here is not None else frame.scopes
+        cls = ClassVal(node, frame.module, outer, fresh(), bases)
+        self.state.set((frame.key, node.name), cls)
+        self.project.classes.append(cls)
+        saved, self.class_here = self.class_here, cls
+        self.frames.append(Frame(frame.module, cls.key, outer, None, None))
+        try:
+            self.block(node.body)
+        finally:
+            self.frames.pop()
+            self.class_here = saved
+
+    # assignments
+
+    def assign(self, target: Expr, value: Value) -> None:
+        match target:
+            case ir.Name(id=name):
+                frame = self.frame
+                scope = frame.module.key if name in frame.globals else frame.key
+                self.state.set((scope, name), value)
+            case ir.Get(base=base, attr=attr):
+                self.objects.set_attribute(self.eval(base), attr, value)
+            case ir.Item(base=base, index=index):
+                self.set_item(self.eval(base), self.eval(index), value)
+            case ir.Display(items=targets):
+                self.unpack(targets, value)
+            case ir.Star(value=inner):
+                self.assign(inner, unknown())
+
+    def unpack(self, targets: tuple[Expr, ...], value: Value) -> None:
+        items = self.items(value)
+        starred = any(isinstance(t, ir.Star) for t in targets)
+        if items is not None and not items.open and not starred and len(items.held) == len(targets):
+            for target, held in zip(targets, items.held, strict=True):
+                self.assign(target, held.value)
+            return
+        for at, target in enumerate(targets):
+            self.assign(target, self.library.part(value, at))
+
+    def set_item(self, base: Value, index: Value, value: Value) -> None:
+        base = self.force(base)
+        match base, index:
+            case DictVal(), Const(value=str() | int() as name):
+                entries: Entries = self.state.get((base.key, ENTRIES)) or Entries({})
+                self.state.set((base.key, ENTRIES), Entries({**entries.held, name: value}, entries.open))
+            case DictVal(), _:
+                entries = self.state.get((base.key, ENTRIES)) or Entries({})
+                self.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
+            case (Sym() | Obj()), Const(value=str() | int() as name):
+                self.state.set((base.key, f"[{name}]"), value)
+            case ListVal(), Const(value=int() as at):
+                items = self.state.get((base.key, ITEMS)) or Items()
+                held = list(items.held)
+                if -len(held) <= at < len(held):
+                    held[at] = Held(held[at].guards, value, held[at].place)
+                    self.state.set((base.key, ITEMS), Items(tuple(held), items.open))
+            case ListVal(), _:
+                items = self.state.get((base.key, ITEMS)) or Items()
+                self.state.set((base.key, ITEMS), Items(items.held, open=True))
+
+    # lists and dicts
+
+    def new_list(self, kind: str, held: tuple[Held, ...], place: Place | None = None, *, open: bool = False) -> ListVal:
+        made = ListVal(fresh(), kind, place)
+        self.state.set((made.key, ITEMS), Items(held, open))
+        return made
+
+    def new_dict(self, held: dict[Any, Value], place: Place | None = None, *, open: bool = False) -> DictVal:
+        made = DictVal(fresh(), place)
+        self.state.set((made.key, ENTRIES), Entries(held, open))
+        return made
+
+    def items(self, value: Value) -> Items | None:
+        """The contents of something that can be gone through; None where they are not known."""
+        return self.library.items(value)
+
+    def entries(self, value: DictVal) -> Entries:
+        found: Entries | None = self.state.get((value.key, ENTRIES))
+        return found or Entries({}, open=True)
+
+    def append(self, key: Hashable, held: Held) -> None:
+        items: Items = self.state.get((key, ITEMS)) or Items()
+        if len(items.held) < MOST_ITEMS:
+            self.state.set((key, ITEMS), Items((*items.held, held), items.open))
+        else:
+            self.state.set((key, ITEMS), Items(items.held, open=True))
+
+    def extend(self, target: ListVal | Obj, source: Value) -> None:
+        items: Items = self.state.get((target.key, ITEMS)) or Items()
+        more = self.items(source)
+        if more is None or len(items.held) + len(more.held) > MOST_ITEMS:
+            self.state.set((target.key, ITEMS), Items(items.held, open=True))
+        else:
+            self.state.set((target.key, ITEMS), Items(items.held + more.held, items.open or more.open))
+
+    # expressions
+
+    def eval(self, node: Expr) -> Value:
+        return EXPRESSIONS[type(node)](self, node)
+
+    def eval_name(self, node: ir.Name) -> Value:
+        return self.lookup(node.id)
+
+    def lookup(self, name: str) -> Value:
+        frame = self.frame
+        for scope in frame.scopes:
+            found: Value | None = self.state.get((scope, name))
+            if found is not None:
+                return under(found, self.state.guards) if type(found) is Either else found
+        return self.project.global_name(self, frame.module, name)
+
+    def eval_get(self, node: ir.Get) -> Value:
+        return self.objects.attribute(self.eval(node.base), node.attr)
+
+    def eval_lit(self, node: ir.Lit) -> Value:
+        return Const(node.value, None if node.span is None else self.place(node.span))
+
+    def eval_call(self, node: ir.Call) -> Value:
+        place = self.place(node.span)
+        if isinstance(node.func, ir.Get):
+            base = self.eval(node.func.base)
+            args = self.arguments(node.args)
+            value = self.objects.call_method(base, node.func.attr, args, place)
+            self.library.in_place(node, value)
+            return value
+        func = self.eval(node.func)
+        value = self.call(func, self.arguments(node.args), place)
+        return value
+
+    def arguments(self, nodes: tuple[ir.Arg, ...]) -> Args:
+        out: list[ArgVal] = []
+        is_open = False
+        for arg in nodes:
+            value = self.eval(arg.value)
+            place = self.place(arg.span)
+            if arg.name == "*":
+                items = self.items(value)
+                if items is None or items.open:
+                    is_open = True
+                for held in () if items is None else items.held:
+                    given = held.value if not held.guards else Either(((held.guards, held.value),))
+                    out.append(ArgVal(None, given, held.place))
+            elif arg.name == "**":
+                value = self.force(value)
+                if isinstance(value, DictVal):
+                    entries = self.entries(value)
+                    is_open |= entries.open
+                    out.extend(ArgVal(k, v, place) for k, v in entries.held.items() if isinstance(k, str))
+                else:
+                    is_open = True
+            else:
+                out.append(ArgVal(arg.name, value, place))
+        return Args(tuple(out), is_open)
+
+    def eval_star(self, node: ir.Star) -> Value:
+        return self.eval(node.value)
+
+    def eval_display(self, node: ir.Display) -> Value:
+        held: list[Held] = []
+        is_open = False
+        for item, span in zip(node.items, node.spans, strict=True):
+            value = self.eval(item)
+            if isinstance(item, ir.Star):
+                items = self.items(value)
+                is_open |= items is None or items.open
+                held.extend(() if items is None else items.held)
+            else:
+                held.append(Held(ALWAYS, value, self.place(span)))
+        return self.new_list(node.kind, tuple(held), self.place(node.span), open=is_open)
+
+    def eval_table(self, node: ir.Table) -> Value:
+        held: dict[Any, Value] = {}
+        is_open = False
+        for key, value_node in node.entries:
+            value = self.eval(value_node)
+            if key is None:
+                inner = self.force(value)
+                entries = self.entries(inner) if isinstance(inner, DictVal) else Entries({}, open=True)
+                held.update(entries.held)
+                is_open |= entries.open
+                continue
+            name = self.eval(key)
+            if isinstance(name, Const) and isinstance(name.value, str | int | float | bool | None):
+                held[name.value] = self.labelled(value, name.value)
+            else:
+                is_open = True
+        return self.new_dict(held, self.place(node.span), open=is_open)
+
+    def labelled(self, value: Value, name: object) -> Value:
+        """A constant in a dict is known by its key."""
+        if isinstance(value, Const) and not value.name and isinstance(name, str):
+            return Const(value.value, value.place, name)
+        return value
+
+    def eval_binary(self, node: ir.Binary) -> Value:
+        left, right = self.eval(node.left), self.eval(node.right)
+        return self.library.binary(node.op, left, right, None)
+
+    def eval_unary(self, node: ir.Unary) -> Value:
+        if node.op == "not":
+            truth = self.test(node)
+            return unknown() if truth.value is None else Const(truth.value)
+        return self.library.unary(node.op, self.eval(node.operand))
+
+    def eval_compare(self, node: ir.Compare) -> Value:
+        truth = self.test(node)
+        if truth.value is not None:
+            return Const(truth.value)
+        if len(truth.then) == 1:
+            ((key, way),) = truth.then
+            if way:
+                return Sym(key)
+        return unknown()
+
+    def eval_logic(self, node: ir.Logic) -> Value:
+        """`a or b` is a value: the first part that decides."""
+        *first, last = node.parts
+        for part in first:
+            truth = self.test(part)
+            if truth.value is None:
+                parts = [(truth.then, self.eval(part)), (truth.other, self.eval(last))]
+                if len(first) > 1 or node.op == "and":
+                    return self.logic_unknown(node, truth)
+                return either(parts)
+            if truth.value is (node.op == "or"):
+                return self.eval(part)
+        return self.eval(last)
+
+    def logic_unknown(self, node: ir.Logic, truth: Truth) -> Value:
+        whole = self.test(node)
+        if whole.value is not None:
+            return Const(whole.value)
+        if len(whole.then) == 1 and next(iter(whole.then))[1] and len(truth.then) == 1:
+            return Sym(next(iter(whole.then))[0])
+        return unknown()
+
+    def eval_choice(self, node: ir.Choice) -> Value:
+        truth = self.test(node.test)
+        if truth.value is not None:
+            return self.eval(node.then if truth.value else node.other)
+        parts: list[tuple[Guards, Value]] = []
+        arms: list[Arm] = []
+        outer = self.state
+        for guards, part in ((truth.then, node.then), (truth.other, node.other)):
+            if contradicts(guards, outer.guards):
+                continue
+            self.state = State(outer, guards)
+            parts.append((guards, self.eval(part)))
+            arms.append(Arm(guards, self.state.data))
+            self.state = outer
+        join(outer, arms)
+        return either(parts)
+
+    def eval_item(self, node: ir.Item) -> Value:
+        return self.library.item(self.eval(node.base), node.index)
+
+    def eval_slice(self, _node: ir.Slice) -> Value:
+        return unknown()
+
+    def eval_lambda(self, node: ir.Lambda) -> Value:
+        self.frame.captured = True
+        return Func(node.function, self.frame.module, self.frame.scopes)
+
+    def eval_comp(self, node: ir.Comp) -> Value:
+        made = self.new_dict({}) if node.kind == "dict" else self.new_list("list", (), self.place(node.span))
+        self.comprehend(node, 0, made)
+        taken = self.library.taken_by(node)
+        return taken or made
+
+    def comprehend(self, node: ir.Comp, depth: int, made: ListVal | DictVal) -> None:
+        if depth == len(node.loops):
+            self.collect(node, made)
+            return
+        loop = node.loops[depth]
+        source = self.eval(loop.source)
+        items = self.items(source)
+        for turn, (guards, value) in enumerate(self.turns(source)):
+            self.assign(loop.target, value)
+            tests = [self.test(test) for test in loop.tests]
+            if any(t.value is False for t in tests):
+                continue
+            guards = guards.union(*(t.then for t in tests))
+            outer = self.state
+            self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source)))
+            self.state = State(outer, guards)
+            try:
+                self.comprehend(node, depth + 1, made)
+            finally:
+                self.loops.pop()
+                written, self.state = self.state.data, outer
+            arms = [Arm(guards, written), Arm(negated(guards), {})] if guards else [Arm(ALWAYS, written)]
+            join(outer, arms)
+        if (items is None or items.open) and isinstance(made, ListVal):
+            found = self.state.get((made.key, ITEMS))
+            self.state.set((made.key, ITEMS), Items(found.held, open=True))
+
+    def collect(self, node: ir.Comp, made: ListVal | DictVal) -> None:
+        value = self.eval(node.element)
+        if isinstance(made, ListVal):
+            self.append(made.key, Held(ALWAYS, value, self.place(node.span)))
+            return
+        key = self.eval(node.key) if node.key is not None else unknown()
+        self.set_item(made, key, value)
+
+    def eval_yield(self, node: ir.Yield) -> Value:
+        value = Const(None) if node.value is None else self.eval(node.value)
+        if self.frame.yields is not None:
+            self.frame.yields(value)
+        return unknown()
+
+    def eval_bind(self, node: ir.Bind) -> Value:
+        value = self.eval(node.value)
+        self.assign(node.target, value)
+        return value
+
+    def eval_opaque(self, node: ir.Opaque) -> Value:
+        for part in node.parts:
+            self.eval(part)
+        return unknown()
+
+    # conditions
+
+    def test(self, node: Expr) -> Truth:
+        """Decide a condition as far as it can be decided."""
+        match node:
+            case ir.Unary(op="not", operand=operand):
+                inner = self.test(operand)
+                value = None if inner.value is None else not inner.value
+                return Truth(value, inner.other, inner.then)
+            case ir.Logic(op=op, parts=parts):
+                return self.test_logic(op, parts)
+            case ir.Compare(op=op, left=left, right=right):
+                return self.library.compare(op, self.eval(left), self.eval(right))
+        return self.truth(self.eval(node))
+
+    def test_logic(self, op: str, parts: tuple[Expr, ...]) -> Truth:
+        decisive = op == "or"
+        open_parts: list[Truth] = []
+        for part in parts:
+            truth = self.test(part)
+            if truth.value is decisive:
+                return truth if not open_parts else Truth(decisive)
+            if truth.value is None:
+                open_parts.append(truth)
+        if not open_parts:
+            return Truth(not decisive)
+        if len(open_parts) == 1:
+            return open_parts[0]
+        if decisive:
+            return Truth(None, ALWAYS, ALWAYS.union(*(t.other for t in open_parts)))
+        return Truth(None, ALWAYS.union(*(t.then for t in open_parts)), ALWAYS)
+
+    def truth(self, value: Value) -> Truth:
+        value = self.force(value)
+        match value:
+            case Const(value=constant):
+                return Truth(bool(constant))
+            case Sym(key=key):
+                return Truth(None, frozenset({(key, True)}), frozenset({(key, False)}))
+            case Either():
+                return self.truth_either([(g, self.truth(v)) for g, v in value.alternatives])
+            case ListVal() | DictVal():
+                return self.library.truth_of_contents(value)
+            case Flow() | Taken() | Bound() | Super() | Partial():
+                return Truth(None)
+        return Truth(True)
+
+    def truth_either(self, parts: list[tuple[Guards, Truth]]) -> Truth:
+        ways = {truth.value for _, truth in parts}
+        if len(ways) == 1 and None not in ways:
+            return Truth(ways.pop())
+        then = [g | t.then for g, t in parts if t.value is not False]
+        other = [g | t.other for g, t in parts if t.value is not True]
+        return Truth(None, then[0] if len(then) == 1 else ALWAYS, other[0] if len(other) == 1 else ALWAYS)
+
+    # calls
+
+    def force(self, value: Value) -> Value:
+        """What a value is, if it is a call that nobody asked for yet."""
+        if type(value) is Thunk:
+            if value.result is None:
+                value.result = unknown()
+                value.result = self.run(value.func, value.args, value.self, value.place)
+            return value.result
+        return value
+
+    def call(self, func: Value, args: Args, place: Place) -> Value:
+        func = self.force(func)
+        match func:
+            case Func():
+                return self.call_function(func, args, None, place)
+            case Method():
+                return self.call_function(func.func, args, func.self, place)
+            case Either():
+                return self.call_either([(g, v) for g, v in func.alternatives], args, place)
+            case Partial(func=inner, args=first):
+                merged = Args(first.items + args.items, first.open or args.open)
+                return self.call(inner, merged, place)
+        return self.objects.call(func, args, place)
+
+    def call_either(self, parts: list[tuple[Guards, Value]], args: Args, place: Place) -> Value:
+        return self.each(parts, lambda value: self.call(value, args, place))
+
+    def each(self, parts: list[tuple[Guards, Value]], act: Callable[[Value], Value]) -> Value:
+        """Do something to each of several values, each in its own branch."""
+        outer = self.state
+        results: list[tuple[Guards, Value]] = []
+        arms: list[Arm] = []
+        for guards, value in parts:
+            if contradicts(guards, outer.guards):
+                continue
+            self.state = State(outer, guards)
+            try:
+                results.append((guards, act(value)))
+            finally:
+                written, self.state = self.state.data, outer
+            arms.append(Arm(guards, written))
+        if arms:
+            join(outer, arms)
+        return either(results)
+
+    def call_function(self, func: Func, args: Args, receiver: Value | None, place: Place) -> Value:
+        if not self.eager and not self.project.matters(func.function):
+            return Thunk(func, receiver, args, place)
+        return self.run(func, args, receiver, place)
+
+    def run(
+        self,
+        func: Func,
+        args: Args,
+        receiver: Value | None,
+        place: Place | None,
+        yields: Callable[[Value], None] | None = None,
+    ) -> Value:
+        """Follow a call; a recursive or too deep one is unknown."""
+        if len(self.frames) >= MOST_CALLS or any(f.func is not None and f.func.function is func.function for f in self.frames):
+            return unknown(func.function.name)
+        self.fuel -= CALL_FUEL
+        self.visited.add(id(func.function))
+        caller = self.state
+        frame = Frame(func.module, fresh(), func.scopes, func, place)
+        frame.self = receiver
+        self.frames.append(frame)
+        self.state = frame.base = State(caller)
+        frame.yields = yields
+        collected: list[Held] = []
+        if func.function.generator and yields is None:
+            frame.yields = lambda v: collected.append(Held(ALWAYS, v, self.place(func.function.span)))
+        saved_class, self.class_here = self.class_here, None
+        contexts = len(self.contexts)
+        frame.base = State(caller)
+        self.state = State(frame.base)
+        try:
+            self.bind(func, args, receiver)
+            self.library.enter_decorators(func)
+            if self.block(func.function.body):
+                self.leave(Const(None))
+        finally:
+            del self.contexts[contexts:]
+            self.class_here = saved_class
+            self.frames.pop()
+            self.state = caller
+        result = self.finish(frame, caller)
+        if func.function.generator and yields is None:
+            return self.new_list("generator", tuple(collected), open=True)
+        return result
+
+    def finish(self, frame: Frame, caller: State) -> Value:
+        """Join the ways out of a function into the caller's state; its own variables are forgotten."""
+        if not frame.exits:
+            return unknown()
+        arms = [arm for arm, _ in frame.exits]
+        if not frame.captured:
+            arms = [Arm(g, {k: v for k, v in w.items() if k[0] != frame.key}) for g, w in arms]
+        join(caller, arms)
+        return either((arm.guards, value) for arm, value in frame.exits)
+
+    def bind(self, func: Func, args: Args, receiver: Value | None) -> None:
+        """Give a function's parameters their values."""
+        key = self.frame.key
+        positional = [a.value for a in args.positional()]
+        if receiver is not None:
+            positional.insert(0, receiver)
+        named = {a.name: a.value for a in args.items if a.name is not None}
+        for param in func.function.params:
+            self.state.set((key, param.name), self.argument(func, param, positional, named, args.open))
+
+    def argument(
+        self, func: Func, param: ir.Param, positional: list[Value], named: dict[str, Value], is_open: bool
+    ) -> Value:
+        if param.kind == "*":
+            held = tuple(Held(ALWAYS, v, self.place(param.span)) for v in positional)
+            positional.clear()
+            return self.new_list("tuple", held, open=is_open)
+        if param.kind == "**":
+            return self.new_dict(dict(named), open=is_open)
+        if positional and param.kind != "keyword":
+            return self.labelled(positional.pop(0), param.name)
+        if param.name in named:
+            return self.labelled(named.pop(param.name), param.name)
+        if param.default is not None and not is_open:
+            default = self.default(func, param)
+            if isinstance(default, Const):
+                return Const(default.value, self.place(param.span), param.name)
+            return default
+        return self.project.parameter(self, func, param)
+
+    def default(self, func: Func, param: ir.Param) -> Value:
+        """A default is computed where the function is defined."""
+        if isinstance(param.default, ir.Lit):
+            return Const(param.default.value)
+        outer = Frame(func.module, func.scopes[0] if func.scopes else func.module.key, func.scopes[1:], None, None)
+        if func.owner is not None:
+            outer.scopes = (func.owner.key, *outer.scopes)
+        self.frames.append(outer)
+        try:
+            return self.eval(param.default) if param.default is not None else unknown()
+        finally:
+            self.frames.pop()
+
+
+def negated(guards: Guards) -> Guards:
+    """The other way, where there was one condition; nothing is known where there were several."""
+    if len(guards) != 1:
+        return ALWAYS
+    ((key, way),) = guards
+    return frozenset({(key, not way)})
+
+
+def spell(node: Expr) -> str:
+    """How the source spells a name or a call, without its arguments."""
+    match node:
+        case ir.Name(id=name):
+            return name
+        case ir.Get(base=base, attr=attr):
+            return f"{spell(base)}.{attr}"
+        case ir.Call(func=func, args=args):
+            inner = ", ".join(filter(None, (spell(a.value) for a in args)))
+            return f"{spell(func)}({inner})"
+        case ir.Item(base=base, index=ir.Lit(value=value)):
+            return f"{spell(base)}[{value!r}]"
+        case ir.Item(base=base):
+            return f"{spell(base)}[]"
+    return ""
+
+
+STATEMENTS: Final[dict[type, Callable[[Interpreter, Any], bool | None]]] = {
+    ir.Assign: Interpreter.do_assign,
+    ir.Update: Interpreter.do_update,
+    ir.Declare: Interpreter.do_declare,
+    ir.Do: Interpreter.do_do,
+    ir.Return: Interpreter.do_return,
+    ir.If: Interpreter.do_if,
+    ir.For: Interpreter.do_for,
+    ir.While: Interpreter.do_while,
+    ir.With: Interpreter.do_with,
+    ir.Try: Interpreter.do_try,
+    ir.Raise: Interpreter.do_raise,
+    ir.Break: Interpreter.do_jump,
+    ir.Continue: Interpreter.do_jump,
+    ir.Assert: Interpreter.do_assert,
+    ir.Global: Interpreter.do_global,
+    ir.Nonlocal: Interpreter.do_nonlocal,
+    ir.Import: Interpreter.do_import,
+    ir.Function: Interpreter.do_function,
+    ir.Class: Interpreter.do_class,
+}
+EXPRESSIONS: Final[dict[type, Callable[[Interpreter, Any], Value]]] = {
+    ir.Name: Interpreter.eval_name,
+    ir.Get: Interpreter.eval_get,
+    ir.Lit: Interpreter.eval_lit,
+    ir.Call: Interpreter.eval_call,
+    ir.Star: Interpreter.eval_star,
+    ir.Display: Interpreter.eval_display,
+    ir.Table: Interpreter.eval_table,
+    ir.Binary: Interpreter.eval_binary,
+    ir.Unary: Interpreter.eval_unary,
+    ir.Compare: Interpreter.eval_compare,
+    ir.Logic: Interpreter.eval_logic,
+    ir.Choice: Interpreter.eval_choice,
+    ir.Item: Interpreter.eval_item,
+    ir.Slice: Interpreter.eval_slice,
+    ir.Lambda: Interpreter.eval_lambda,
+    ir.Comp: Interpreter.eval_comp,
+    ir.Yield: Interpreter.eval_yield,
+    ir.Bind: Interpreter.eval_bind,
+    ir.Opaque: Interpreter.eval_opaque,
+}

@@ -1,0 +1,274 @@
+"""Link: the summaries of a project become one program. Names lead across files; nothing is imported."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bnlint.source import summary as ir
+from bnlint.source import zoo
+from bnlint.source.extract import extract
+from bnlint.source.layers import CONTAINERS, LAYERS
+from bnlint.source.read import Unreadable
+from bnlint.source.values import (
+    Args,
+    ClassVal,
+    Const,
+    External,
+    Func,
+    Module,
+    Sym,
+    Value,
+    fresh,
+)
+
+if TYPE_CHECKING:
+    from bnlint.source.interpret import Interpreter
+
+BUILTINS: Final = frozenset(dir(builtins))
+MODULE_FUEL: Final = 8_000
+"""Statements that the body of one file may take."""
+ACTING: Final = frozenset({"mode", "step", "loader", "state"})
+"""What a function must be about for its call to matter beyond its result."""
+
+
+class Project:
+    """The files of a project, how they import each other, and which of their functions matter."""
+
+    def __init__(self, summaries: dict[str, ir.Summary]) -> None:
+        self.summaries = summaries
+        self.modules: dict[str, Module] = {}
+        self.started: set[str] = set()
+        self.classes: list[ClassVal] = []
+        self.found: dict[tuple[str, str], str | None] = {}
+        self.roots = {str(Path(f).parent) for f in summaries}
+        self.limit = common_root(summaries)
+        self.acting = self.names_that_act(summaries.values())
+
+    # what matters
+
+    def names_that_act(self, summaries: Iterable[ir.Summary]) -> set[str]:
+        """The names of functions that do something to a model, themselves or through others."""
+        callers: dict[str, set[str]] = {}
+        acting: set[str] = set()
+        for function in functions_of(summaries):
+            if function.words & ACTING:
+                acting.add(function.name)
+            for name in function.calls:
+                callers.setdefault(name, set()).add(function.name)
+        pending = list(acting)
+        while pending:
+            for name in callers.get(pending.pop(), ()):
+                if name not in acting:
+                    acting.add(name)
+                    pending.append(name)
+        return acting
+
+    def matters(self, function: ir.Function) -> bool:
+        """Whether a call of this function may do more than compute its result."""
+        return bool(function.words & ACTING) or function.name in self.acting
+
+    # modules
+
+    def module(self, run: Interpreter, filename: str) -> Module | None:
+        """A file of the project; its body runs when somebody first looks inside."""
+        module = self.modules.get(filename)
+        if module is None:
+            summary = self.summaries.get(filename)
+            if summary is None:
+                summary = self.read(filename)
+            if summary is None:
+                return None
+            path = Path(filename)
+            module = Module(path.stem, filename, fresh(), path.name == "__init__.py", summary)
+            self.modules[filename] = module
+        return module
+
+    def read(self, filename: str) -> ir.Summary | None:
+        """A file beside the linted ones, to which an import leads."""
+        try:
+            summary = extract(Path(filename).read_bytes(), filename)
+        except (OSError, Unreadable, RecursionError):
+            return None
+        self.summaries[filename] = summary
+        return summary
+
+    def start(self, run: Interpreter, module: Module) -> None:
+        """Run the body of a file, once."""
+        from bnlint.source.interpret import OutOfFuel
+
+        if module.filename in self.started:
+            return
+        self.started.add(module.filename)
+        fuel, run.fuel = run.fuel, MODULE_FUEL
+        flags = run.eager, run.class_here, run.inside_forward
+        run.eager, run.class_here, run.inside_forward = False, None, False
+        try:
+            run.run_module(module)
+        except OutOfFuel:
+            pass
+        finally:
+            run.fuel = fuel
+            run.eager, run.class_here, run.inside_forward = flags
+
+    def member(self, run: Interpreter, module: Module, name: str) -> Value:
+        """`module.name`: something that its body defines, or a file below it."""
+        self.start(run, module)
+        found: Value | None = run.root.get((module.key, name)) or run.state.get((module.key, name))
+        if found is not None:
+            return found
+        if module.package:
+            below = self.file_of(Path(module.filename).parent, name)
+            inner = None if below is None else self.module(run, below)
+            if inner is not None:
+                return inner
+        for star in module.stars:
+            found = self.from_star(run, star, name)
+            if found is not None:
+                return found
+        if name == "__dict__":
+            from bnlint.source.values import Bound
+
+            return Bound(module, "__dict__")
+        return Sym(("global", module.key, name), name)
+
+    def from_star(self, run: Interpreter, star: Value, name: str) -> Value | None:
+        match star:
+            case Module():
+                found = self.member(run, star, name) if star.key not in self.searching else None
+                return None if isinstance(found, Sym) and found.key == ("global", star.key, name) else found
+            case External(path="torch.nn") if name in LAYERS or name in CONTAINERS or name == "Module":
+                return External(f"torch.nn.{name}")
+            case External(path=path) if path.startswith("torch.nn.modules"):
+                return External(f"torch.nn.{name}") if name in LAYERS else None
+        return None
+
+    searching: frozenset[int] = frozenset()
+
+    def global_name(self, run: Interpreter, module: Module, name: str) -> Value:
+        """A name that no scope of a function holds."""
+        for star in reversed(module.stars):
+            outer, self.searching = self.searching, self.searching | {module.key}
+            try:
+                found = self.from_star(run, star, name)
+            finally:
+                self.searching = outer
+            if found is not None:
+                return found
+        if name in BUILTINS:
+            return External(f"builtins.{name}")
+        return Sym(("global", module.key, name), name)
+
+    def parameter(self, run: Interpreter, func: Func, param: ir.Param) -> Value:
+        """A parameter that nobody gave a value."""
+        return Sym(fresh(), param.name)
+
+    # imports
+
+    def bind_import(self, run: Interpreter, node: ir.Import) -> None:
+        frame = run.frame
+        target = self.resolve(run, frame.module, node)
+        if node.member == "*":
+            frame.module.stars.append(target)
+            return
+        run.state.set((frame.key, node.name), target)
+
+    def resolve(self, run: Interpreter, module: Module, node: ir.Import) -> Value:
+        """What an import statement binds."""
+        path = node.path
+        if node.member is None:
+            wanted = path if "." not in path or node.name != path.partition(".")[0] else path.partition(".")[0]
+            found = self.import_file(run, module, wanted, 0)
+            return found or External(wanted)
+        home = self.import_file(run, module, path, node.level)
+        if home is None:
+            if node.level:
+                return Sym(("import", module.key, path, node.member), node.member)
+            return External(path if node.member == "*" else f"{path}.{node.member}")
+        if node.member == "*":
+            self.start(run, home)
+            return home
+        return self.member(run, home, node.member)
+
+    def import_file(self, run: Interpreter, module: Module, path: str, level: int) -> Module | None:
+        filename = self.locate(module.filename, path, level)
+        if filename is None or (filename == module.filename and not level and not path):
+            return None
+        return self.module(run, filename)
+
+    def locate(self, importer: str, path: str, level: int) -> str | None:
+        """The file that a dotted path leads to, seen from a file."""
+        home = Path(importer).parent
+        key = (f"{home}:{level}", path)
+        if key not in self.found:
+            self.found[key] = self.search(home, path, level)
+        return self.found[key]
+
+    def search(self, home: Path, path: str, level: int) -> str | None:
+        if level:
+            for _ in range(level - 1):
+                home = home.parent
+            return self.file_of(home, path)
+        while True:
+            found = self.file_of(home, path)
+            if found is not None:
+                return found
+            if str(home) == self.limit or home == home.parent or not str(home).startswith(self.limit):
+                return None
+            home = home.parent
+
+    def file_of(self, folder: Path, path: str) -> str | None:
+        """`a/b.py` or `a/b/__init__.py` below a folder."""
+        base = folder.joinpath(*path.split(".")) if path else folder
+        for candidate in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+            name = str(candidate)
+            if name in self.summaries or (name.startswith(self.limit) and candidate.is_file()):
+                return name
+        return None
+
+    # libraries
+
+    def knows_model(self, path: str, args: Args) -> bool:
+        """Whether a call outside the project makes a model."""
+        return path == "torch.load" or zoo.has_batchnorm(path, architecture_of(args)) is not None
+
+
+def architecture_of(args: Args) -> str | None:
+    """The name that a model factory is given."""
+    first = args.value(0, "model_name", "name", "arch", "architecture")
+    return first.value if isinstance(first, Const) and isinstance(first.value, str) else None
+
+
+def common_root(filenames: Iterable[str]) -> str:
+    """The folder that holds all of these files, or the package around it."""
+    import os
+
+    names = list(filenames)
+    if not names:
+        return os.sep
+    root = Path(os.path.commonpath([str(Path(n).parent) for n in names]))
+    while (root / "__init__.py").is_file() and root != root.parent:
+        root = root.parent
+    return str(root)
+
+
+def functions_of(summaries: Iterable[ir.Summary]) -> Iterable[ir.Function]:
+    """Every function and method of these files, also the nested ones."""
+    pending: list[ir.Stmt] = [stmt for summary in summaries for stmt in summary.body]
+    while pending:
+        stmt = pending.pop()
+        match stmt:
+            case ir.Function(body=body):
+                yield stmt
+                pending.extend(body)
+            case ir.Class(body=body):
+                pending.extend(body)
+            case ir.If(body=body, other=other) | ir.For(body=body, other=other) | ir.While(body=body, other=other):
+                pending.extend(body)
+                pending.extend(other)
+            case ir.With(body=body):
+                pending.extend(body)
+            case ir.Try(body=body, handlers=handlers, other=other, final=final):
+                pending.extend((*body, *other, *final, *(s for h in handlers for s in h)))

@@ -1,0 +1,477 @@
+"""Objects: classes and their bases, attributes, instances, and what calling each of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from bnlint.facts import Answer3, Kind
+from bnlint.source import summary as ir
+from bnlint.source.layers import CONTAINERS, layer_kind, torch_name
+from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
+from bnlint.source.values import (
+    ALWAYS,
+    Args,
+    ArgVal,
+    Bound,
+    ClassVal,
+    Const,
+    DictVal,
+    Either,
+    External,
+    Flow,
+    Func,
+    Held,
+    Items,
+    ListVal,
+    Method,
+    Module,
+    Obj,
+    Partial,
+    Place,
+    Super,
+    Sym,
+    Taken,
+    Value,
+    alternatives,
+    contradicts,
+    either,
+    fresh,
+    under,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from bnlint.source.interpret import Interpreter
+
+BASE_ARGS: Final = "#base"
+"""Where an instance keeps the arguments that reached torch's constructor."""
+
+MODULE_BASES: Final = ("Module", "LightningModule", "Sequential", "ModuleList", "ModuleDict")
+LOSS_ENDINGS: Final = ("Loss", "Criterion", "loss", "criterion")
+WRAPPERS: Final = frozenset({"module", "_orig_mod"})
+"""Attributes under which a wrapper holds the model that it wraps."""
+
+MOST_BASES = 24
+
+
+class Objects:
+    """What the interpreter asks about objects."""
+
+    def __init__(self, run: Interpreter) -> None:
+        self.run = run
+        self.names: dict[Hashable, dict[str, None]] = {}
+
+    # classes
+
+    def bases(self, cls: Value) -> Iterator[Value]:
+        """A class and everything it inherits from, nearest first."""
+        pending, seen = [cls], 0
+        while pending and seen < MOST_BASES:
+            seen += 1
+            current = pending.pop(0)
+            if isinstance(current, Either):
+                current = current.alternatives[0][1]
+            yield current
+            if isinstance(current, ClassVal):
+                pending = [*current.bases, *pending]
+
+    def is_module(self, cls: Value) -> Answer3:
+        """Whether a class is an nn.Module."""
+        answer: Answer3 = "no"
+        for base in self.bases(cls):
+            match base:
+                case External(path=path):
+                    name = torch_name(path)
+                    if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES):
+                        return "yes"
+                    if path != "builtins.object" and not path.startswith(("builtins.", "abc.", "typing.")):
+                        answer = "unknown"
+                case ClassVal():
+                    continue
+                case _:
+                    answer = "unknown"
+        return answer
+
+    def find(self, cls: Value, name: str, behind: ClassVal | None = None) -> Value | None:
+        """A member of a class by name; with `behind`, one that comes after that class."""
+        skipping = behind is not None
+        for base in self.bases(cls):
+            if skipping:
+                skipping = base is not behind
+                continue
+            if isinstance(base, ClassVal):
+                found: Value | None = self.run.state.get((base.key, name))
+                if found is not None:
+                    return found
+        return None
+
+    def external_base(self, cls: Value) -> External | None:
+        """The first thing outside the project that a class inherits from."""
+        for base in self.bases(cls):
+            if isinstance(base, External):
+                return base
+        return None
+
+    def kind(self, obj: Obj) -> Kind | None:
+        """What an instance is, if it is one of torch's layers; a class with a forward of its own is not."""
+        if isinstance(obj.cls, External):
+            return layer_kind(obj.cls.path)
+        if self.find(obj.cls, "forward") is not None:
+            return None
+        base = self.external_base(obj.cls)
+        return None if base is None else layer_kind(base.path)
+
+    def is_container(self, obj: Obj) -> str | None:
+        """The name of torch's container that an instance is, if it is one."""
+        if isinstance(obj.cls, ClassVal) and self.find(obj.cls, "forward") is not None:
+            return None
+        base = obj.cls if isinstance(obj.cls, External) else self.external_base(obj.cls)
+        name = None if base is None else torch_name(base.path)
+        return name if name in CONTAINERS else None
+
+    # attributes
+
+    def attribute(self, base: Value, attr: str) -> Value:
+        base = self.run.force(base)
+        match base:
+            case Either():
+                parts = [(g, self.attribute(v, attr)) for g, v in base.alternatives]
+                return either(parts)
+            case Module():
+                return self.run.project.member(self.run, base, attr)
+            case External(path=path):
+                return External(f"{path}.{attr}")
+            case Obj():
+                return self.of_object(base, attr)
+            case ClassVal():
+                return self.find(base, attr) or Sym((base.key, attr), attr)
+            case Sym(key=key):
+                return self.of_unknown(base, key, attr)
+            case Super():
+                found = self.find(self.class_of(base.self), attr, base.owner)
+                return self.bound(found, base.self) if found is not None else Bound(base, attr)
+            case Flow():
+                return base if attr in {"data", "T", "mT", "logits", "sample"} else self.derived(base, attr)
+            case Taken() | DictVal() | ListVal() | Const() | Partial() | Func() | Method():
+                return Bound(base, attr)
+            case Bound(name=name):
+                return unknown(f"{name}.{attr}")
+        return unknown(attr)
+
+    def derived(self, base: Flow, attr: str) -> Value:
+        if attr in {"shape", "device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
+            return unknown(attr)
+        return Flow("other", attr, (base,), base.place)
+
+    def class_of(self, value: Value) -> Value:
+        return value.cls if isinstance(value, Obj) else value
+
+    def of_object(self, obj: Obj, attr: str) -> Value:
+        found = self.held(obj, attr)
+        if found is not None:
+            return found
+        member = self.find(obj.cls, attr)
+        if member is not None:
+            return self.bound(member, obj)
+        if attr in WRAPPERS:
+            return obj
+        if attr == "training":
+            return self.run.events.training_flag(obj)
+        if attr == "__class__":
+            return obj.cls
+        return self.of_unknown(obj, obj.key, attr)
+
+    def held(self, obj: Obj, attr: str) -> Value | None:
+        """An attribute of an instance, as far as it was set."""
+        self.prepare(obj)
+        found: Value | None = self.run.state.get((obj.key, attr))
+        return None if found is None else under(found, self.run.state.guards)
+
+    def of_unknown(self, base: Sym | Obj, key: Hashable, attr: str) -> Value:
+        found: Value | None = self.run.state.get((key, attr))
+        if found is not None:
+            return under(found, self.run.state.guards)
+        if attr in WRAPPERS and isinstance(base, Sym):
+            return base
+        if attr == "training":
+            return self.run.events.training_flag(base)
+        return Sym((key, attr), attr, source=base.source if isinstance(base, Sym) else None)
+
+    def bound(self, member: Value, receiver: Value) -> Value:
+        """A member of a class, seen from an instance."""
+        if not isinstance(member, Func):
+            return member
+        names = {last_name(d) for d in member.function.decorators}
+        if "staticmethod" in names:
+            return member
+        if names & {"property", "cached_property", "lazy_property"}:
+            return self.run.run(member, Args(), receiver, None)
+        if "classmethod" in names:
+            return Method(member, self.class_of(receiver))
+        return Method(member, receiver)
+
+    def set_attribute(self, base: Value, attr: str, value: Value) -> None:
+        base = self.run.force(base)
+        state = self.run.state
+        match base:
+            case Obj(key=key):
+                state.set((key, attr), value)
+                self.names.setdefault(key, {})[attr] = None
+                if self.is_module(base.cls) != "no":
+                    self.adopt(base, value)
+            case Sym(key=key):
+                state.set((key, attr), value)
+            case ClassVal(key=number) | Module(key=number):
+                state.set((number, attr), value)
+            case Either():
+                for guards, alternative in base.alternatives:
+                    if not contradicts(guards, state.guards):
+                        self.set_attribute(alternative, attr, value)
+
+    def adopt(self, parent: Obj, value: Value) -> None:
+        """A module's switch reaches what it has registered."""
+        for _, child in alternatives(value):
+            if isinstance(child, Obj | Sym):
+                key = (child.key, PARENTS)
+                parents = self.run.state.get(key) or frozenset()
+                self.run.state.set(key, parents | {parent.key})
+
+    # instances
+
+    def instantiate(self, cls: ClassVal, args: Args, place: Place) -> Value:
+        obj = Obj(fresh(), cls, args, place)
+        module = self.is_module(cls)
+        if module != "no":
+            self.run.events.built(obj)
+            return obj
+        init = self.find(cls, "__init__")
+        if isinstance(init, Func):
+            if self.run.eager or self.run.project.matters(init.function):
+                obj.ready = True
+                self.run.run(init, args, obj, place)
+        else:
+            obj.ready = True
+            self.fill_fields(obj, cls, args)
+        return obj
+
+    def fill_fields(self, obj: Obj, cls: ClassVal, args: Args) -> None:
+        """A dataclass: its arguments are its fields."""
+        fields = [s.target.id for s in cls.klass.body if isinstance(s, ir.Declare) and isinstance(s.target, ir.Name)]
+        for field, arg in zip(fields, args.positional(), strict=False):
+            self.run.state.set((obj.key, field), arg.value)
+        for arg in args.items:
+            if arg.name is not None:
+                self.run.state.set((obj.key, arg.name), self.run.labelled(arg.value, arg.name))
+
+    def prepare(self, obj: Obj) -> None:
+        """Run the constructor of an instance when somebody first looks inside."""
+        if obj.ready:
+            return
+        obj.ready = True
+        if not isinstance(obj.cls, ClassVal):
+            return
+        init = self.find(obj.cls, "__init__")
+        if not isinstance(init, Func):
+            self.construct_base(obj, obj.args)
+            return
+        run = self.run
+        caller, eager = run.state, run.eager
+        run.state = State(caller)
+        run.eager = True
+        loops, run.loops = run.loops, []
+        try:
+            run.run(init, obj.args, obj, obj.place)
+        finally:
+            written, run.state, run.eager, run.loops = run.state.data, caller, eager, loops
+            run.root.data.update(written)
+
+    def construct_base(self, obj: Obj, args: Args) -> None:
+        """torch's own constructor ran for an instance."""
+        state = self.run.state
+        state.set((obj.key, BASE_ARGS), args)
+        if self.is_container(obj) or self.is_sequential(obj.cls):
+            self.fill_container(obj, args)
+
+    def is_sequential(self, cls: Value) -> bool:
+        base = self.external_base(cls) if isinstance(cls, ClassVal) else None
+        return base is not None and torch_name(base.path) in CONTAINERS
+
+    def fill_container(self, obj: Obj, args: Args) -> None:
+        """`Sequential(a, b)`, `Sequential(OrderedDict(…))`, `ModuleList([a, b])`, `ModuleDict({…})`."""
+        run = self.run
+        positional = args.positional()
+        first = run.force(positional[0].value) if positional else None
+        is_open = args.open
+        if isinstance(first, DictVal):
+            entries = run.entries(first)
+            held = tuple(self.element(v, first.place or obj.place) for v in entries.held.values())
+            is_open |= entries.open
+        elif len(positional) == 1 and first is not None and isinstance(first, ListVal):
+            items = run.items(first) or Items((), open=True)
+            held, is_open = items.held, is_open or items.open
+        elif len(positional) == 1 and first is not None and not isinstance(first, Obj | Flow | Either | Func):
+            items = run.items(first) or Items((), open=True)
+            held, is_open = items.held, is_open or items.open
+        else:
+            held = tuple(self.element(a.value, a.place) for a in positional)
+        run.state.set((obj.key, ITEMS), Items(held, is_open))
+        for item in held:
+            self.adopt(obj, item.value)
+
+    def element(self, value: Value, place: Place) -> Held:
+        """An element of a container; one that is only there under conditions carries them."""
+        if isinstance(value, Either) and len(value.alternatives) == 1:
+            guards, inner = value.alternatives[0]
+            return Held(guards, inner, place)
+        if isinstance(value, Obj) and value.place.filename == place.filename:
+            return Held(ALWAYS, value, place)
+        return Held(ALWAYS, value, place)
+
+    # calls
+
+    def call(self, func: Value, args: Args, place: Place) -> Value:
+        run = self.run
+        match func:
+            case ClassVal():
+                return self.instantiate(func, args, place)
+            case External(path=path):
+                return run.library.call(path, args, place)
+            case Obj():
+                return self.call_object(func, args, place)
+            case Sym():
+                return self.call_unknown(func, args, place)
+            case Bound(base=base, name=name):
+                return self.call_method(base, name, args, place)
+            case Super():
+                return unknown()
+        return run.library.result_of("", args, place)
+
+    def call_unknown(self, func: Sym, args: Args, place: Place) -> Value:
+        flow = self.run.library.flow("unknown", func.name or "?", args, place)
+        if self.run.library.looks_like_input(args):
+            self.run.events.forward(func, args, place, flow)
+            return flow
+        if any(isinstance(v, Flow) for a in args.items for _, v in alternatives(a.value)):
+            return flow
+        return Sym(fresh(), func.name, source=self.run.library.source_of(args))
+
+    def call_object(self, obj: Obj, args: Args, place: Place) -> Value:
+        run = self.run
+        kind = self.kind(obj)
+        if kind is not None:
+            flow = run.library.flow(kind, self.class_name(obj), args, place, obj)
+            if kind == "batchnorm":
+                run.events.normalised(obj, flow)
+            return flow
+        container = self.is_container(obj)
+        if container == "Sequential":
+            self.prepare(obj)
+            run.events.forward(obj, args, place, None)
+            return self.apply(obj, args, place)
+        method = self.find(obj.cls, "__call__")
+        if isinstance(method, Func) and self.find(obj.cls, "forward") is None:
+            return run.call_function(method, args, obj, place)
+        flow = run.library.flow("other", self.class_name(obj), args, place, obj)
+        flow.call = args
+        if self.is_module(obj.cls) != "no" or self.looks_like_model(obj):
+            run.events.forward(obj, args, place, flow)
+        return flow
+
+    def looks_like_model(self, obj: Obj) -> bool:
+        return isinstance(obj.cls, External) and not obj.cls.path.endswith(LOSS_ENDINGS)
+
+    def class_name(self, obj: Obj) -> str:
+        if isinstance(obj.cls, External):
+            return obj.cls.path.rpartition(".")[2]
+        return obj.cls.klass.name
+
+    def apply(self, obj: Obj, args: Args, place: Place) -> Value:
+        """Run a tensor through the elements of a Sequential; each element keeps its conditions."""
+        run = self.run
+        items: Items | None = run.state.get((obj.key, ITEMS))
+        flow = run.library.flow("unknown", "Sequential", args, place)
+        if items is None or items.open:
+            return flow
+        first = args.value(0)
+        value: Value = first if first is not None else flow
+        for held in items.held:
+            if contradicts(held.guards, run.state.guards):
+                continue
+            value = self.apply_element(held, value)
+        return value
+
+    def apply_element(self, held: Held, value: Value) -> Value:
+        run = self.run
+        arg = Args((ArgVal(None, value, held.place),))
+        if not held.guards:
+            return run.call(held.value, arg, held.place)
+        outer = run.state
+        run.state = State(outer, held.guards)
+        try:
+            made = run.call(held.value, arg, held.place)
+        finally:
+            written, run.state = run.state.data, outer
+        join(outer, [Arm(held.guards, written), Arm(ALWAYS, {})])
+        other = frozenset(list((key, not way) for key, way in held.guards)[:1])
+        return either([(held.guards, made), (other, value)])
+
+    def call_method(self, base: Value, name: str, args: Args, place: Place) -> Value:
+        run = self.run
+        base = run.force(base)
+        match base:
+            case Either():
+                return run.each(list(base.alternatives), lambda v: self.call_method(v, name, args, place))
+            case Obj():
+                found = self.held(base, name) or self.find(base.cls, name)
+                if found is not None:
+                    return self.call_member(base, found, name, args, place)
+                if self.is_module(base.cls) == "no" and isinstance(base.cls, ClassVal):
+                    return run.library.result_of(name, args, place)
+                return run.library.method(base, name, args, place)
+            case Super():
+                found = self.find(self.class_of(base.self), name, base.owner)
+                if found is not None:
+                    return run.call(self.bound(found, base.self), args, place)
+                return self.call_torch_base(base, name, args, place)
+            case Sym():
+                found = run.state.get((base.key, name))
+                if found is not None:
+                    return run.call(found, args, place)
+                return run.library.method(base, name, args, place)
+            case Module() | ClassVal() | External():
+                return run.call(self.attribute(base, name), args, place)
+        return run.library.method(base, name, args, place)
+
+    def call_member(self, base: Obj, found: Value, name: str, args: Args, place: Place) -> Value:
+        """A method of the project's own class; `forward` of a module is a call of the module."""
+        run = self.run
+        if name in {"forward", "__call__"} and self.is_module(base.cls) != "no" and isinstance(found, Func):
+            if not run.inside_forward:
+                return self.call_object(base, args, place)
+        receiver = self.bound(found, base) if isinstance(found, Func) else found
+        return run.call(receiver, args, place)
+
+    def call_torch_base(self, base: Super, name: str, args: Args, place: Place) -> Value:
+        """`super().name()` that leaves the project."""
+        if isinstance(base.self, Obj):
+            if name == "__init__":
+                self.construct_base(base.self, args)
+                return Const(None)
+            if name == "forward":
+                external = self.external_base(base.self.cls)
+                kind = layer_kind(external.path) if external else None
+                if kind is not None:
+                    return self.run.library.flow(kind, self.class_name(base.self), args, place, base.self)
+            return self.run.library.method(base.self, name, args, place)
+        return self.run.library.result_of(name, args, place)
+
+
+def last_name(node: ir.Expr) -> str:
+    """The last name of a dotted expression or of a call of one."""
+    match node:
+        case ir.Name(id=name) | ir.Get(attr=name):
+            return name
+        case ir.Call(func=func):
+            return last_name(func)
+    return ""

@@ -1,0 +1,174 @@
+"""The state of an interpreted program: variables, attributes, contents and modes, in layers.
+
+A branch writes into a layer of its own; where branches meet, their layers are joined. The cost of a
+join is what the branches wrote, however large the program's state is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from bnlint.facts import Mode
+from bnlint.source.summary import Span
+from bnlint.source.values import ALWAYS, Entries, Guards, Held, Items, Place, Value, either
+
+Key: TypeAlias = tuple[Hashable, str]
+"""A scope or an instance, and a name in it."""
+
+MODE = "#mode"
+ITEMS = "#items"
+ENTRIES = "#entries"
+PARENTS = "#parents"
+
+MOST_MODES = 6
+MOST_ITEMS = 96
+"""What a longer list holds is not followed."""
+
+
+class SetAt(NamedTuple):
+    """A mode, and what set it; `call` is the chain of calls that led there."""
+
+    mode: Mode
+    place: Place
+    how: str
+    purpose: str
+    turn: tuple[tuple[int, int], ...]
+
+
+NOT_SET = SetAt("unknown", Place("", Span(1, 1, 1, 1)), "", "", ())
+"""The mode of something that came from elsewhere."""
+
+
+class ModeRecord(NamedTuple):
+    """The modes that an object can be in since `time`."""
+
+    time: int
+    modes: tuple[SetAt, ...]
+
+
+class State:
+    """One layer of the state."""
+
+    __slots__ = ("data", "guards", "parent")
+
+    def __init__(self, parent: State | None = None, guards: Guards = ALWAYS) -> None:
+        self.parent = parent
+        self.data: dict[Key, Any] = {}
+        self.guards: Guards = guards if parent is None else parent.guards | guards
+
+    def get(self, key: Key) -> Any:
+        """What is known under a key, None where nothing is."""
+        layer: State | None = self
+        while layer is not None:
+            found = layer.data.get(key)
+            if found is not None:
+                return found
+            layer = layer.parent
+        return None
+
+    def set(self, key: Key, value: Any) -> None:
+        self.data[key] = value
+
+    def written_since(self, base: State) -> dict[Key, Any]:
+        """Everything written in the layers above `base`, newest first."""
+        layers: list[dict[Key, Any]] = []
+        layer: State | None = self
+        while layer is not None and layer is not base:
+            layers.append(layer.data)
+            layer = layer.parent
+        if len(layers) == 1:
+            return layers[0]
+        merged: dict[Key, Any] = {}
+        for data in reversed(layers):
+            merged.update(data)
+        return merged
+
+
+class Arm(NamedTuple):
+    """What one way through a branch wrote, and the conditions of that way."""
+
+    guards: Guards
+    written: dict[Key, Any]
+
+
+def join(base: State, arms: Sequence[Arm]) -> None:
+    """Continue in `base` after one of several ways was taken."""
+    if len(arms) == 1:
+        base.data.update(arms[0].written)
+        return
+    keys: dict[Key, None] = {}
+    for arm in arms:
+        keys.update(dict.fromkeys(arm.written))
+    for key in keys:
+        before = base.get(key)
+        found = [(arm.guards, arm.written.get(key, before)) for arm in arms]
+        base.data[key] = JOINS.get(key[1], join_values)(before, found)
+
+
+def join_values(_before: Any, found: Iterable[tuple[Guards, Value | None]]) -> Value:
+    return either((guards, value) for guards, value in found if value is not None)
+
+
+def join_items(before: Items | None, found: Sequence[tuple[Guards, Items | None]]) -> Items:
+    """Ways that append to one list: each adds its items under its own conditions."""
+    shared = () if before is None else before.held
+    held = list(shared)
+    is_open = False
+    for guards, items in found:
+        if items is None or items is before:
+            continue
+        is_open |= items.open
+        if items.held[: len(shared)] != shared:
+            return Items(items.held, open=True)
+        if len(held) > MOST_ITEMS:
+            return Items(shared, open=True)
+        for item in items.held[len(shared) :]:
+            held.append(Held(item.guards | guards, item.value, item.place))
+    return Items(tuple(held), is_open or (before is not None and before.open))
+
+
+def join_entries(_before: Any, found: Sequence[tuple[Guards, Entries | None]]) -> Entries:
+    names: dict[Any, list[tuple[Guards, Value]]] = {}
+    is_open = False
+    for guards, entries in found:
+        if entries is None:
+            continue
+        is_open |= entries.open
+        for name, value in entries.held.items():
+            names.setdefault(name, []).append((guards, value))
+    return Entries({name: either(parts) for name, parts in names.items()}, is_open)
+
+
+def join_modes(_before: Any, found: Sequence[tuple[Guards, ModeRecord | None]]) -> ModeRecord:
+    """Ways that left an object in different modes: it can be in any of them."""
+    modes: dict[SetAt, None] = {}
+    time = 0
+    restored = any(way and is_training_flag(key) for guards, _ in found for key, way in guards)
+    for _, record in found:
+        if restored:
+            modes[NOT_SET] = None
+        elif record is None:
+            modes[NOT_SET] = None
+        else:
+            modes.update(dict.fromkeys(record.modes))
+        if record is not None:
+            time = max(time, record.time)
+    return ModeRecord(time, tuple(modes)[:MOST_MODES])
+
+
+def is_training_flag(key: object) -> bool:
+    """Whether a condition asks for `model.training`: such a branch restores a mode."""
+    return isinstance(key, tuple) and key[0] == "training"
+
+
+def join_parents(_before: Any, found: Sequence[tuple[Guards, Any]]) -> Any:
+    return frozenset().union(*(parents for _, parents in found if parents is not None))
+
+
+JOINS: dict[str, Any] = {
+    MODE: join_modes,
+    ITEMS: join_items,
+    ENTRIES: join_entries,
+    PARENTS: join_parents,
+}

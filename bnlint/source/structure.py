@@ -1,0 +1,406 @@
+"""The structure of models: what their constructors build and how tensors flow through their forward."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from typing import Final
+
+from bnlint.facts import UNKNOWN, Answer, Answer3, Chain, Kind, Layer, Op, Setting, Unregistered, Use
+from bnlint.finding import Step, Where
+from bnlint.source import summary as ir
+from bnlint.source import zoo
+from bnlint.source.events import Normalised
+from bnlint.source.interpret import Interpreter, OutOfFuel, spell
+from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
+from bnlint.source.link import architecture_of
+from bnlint.source.objects import BASE_ARGS
+from bnlint.source.state import PARENTS, State
+from bnlint.source.values import (
+    ALWAYS,
+    Args,
+    ArgVal,
+    ClassVal,
+    Const,
+    DictVal,
+    Either,
+    External,
+    Flow,
+    Func,
+    Guards,
+    ListVal,
+    Obj,
+    Place,
+    Sym,
+    Value,
+    alternatives,
+    contradicts,
+    fresh,
+)
+
+CLASS_FUEL: Final = 6_000
+"""Statements that the constructor and the forward of one class may take, with all that they call."""
+LONGEST_CHAIN: Final = 12
+MOST_CHAINS: Final = 8
+DEEPEST_BLOCK: Final = 4
+
+ENDS: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply", "input", "unknown", "other"})
+"""Where a chain of operations ends: several tensors meet, or nothing more is known."""
+
+CLASS_COUNT: Final = re.compile(
+    r"^_?(num|n|nb|number_of)_?(class|classes|cls|labels|categories|outputs?)$|^(nclass|nclasses|classes|class_num|"
+    r"out_classes|classes_num|n_out|num_out)$",
+    re.IGNORECASE,
+)
+"""Names of the number of classes."""
+ANSWER_NAME: Final = re.compile(r"(^|_)(logits?|scores?|preds?|predictions?|probs?|probabilit(y|ies)|y_hat)$", re.IGNORECASE)
+"""Names of what a model answers."""
+HEAD_NAME: Final = re.compile(r"(^|_|\.)(classifier|logits?|score|fc_out|final_fc)$", re.IGNORECASE)
+"""Names of the layers that make the answer."""
+
+
+def where_of(place: Place) -> Where:
+    span = place.span
+    return Where(place.filename, span.row, span.column, span.end_row, span.end_column)
+
+
+class Structure:
+    """Runs the classes of a project by themselves and reads what was recorded."""
+
+    def __init__(self, run: Interpreter) -> None:
+        self.run = run
+        self.outputs: dict[Hashable, Value] = {}
+        self.contains: dict[Hashable, Answer3] = {}
+        self.instances: list[tuple[Obj, Value | None]] = []
+        self.layers: dict[int, Layer] = {}
+
+    # running
+
+    def run_class(self, cls: ClassVal) -> None:
+        """Build an instance with its defaults and send a tensor through it."""
+        place = Place(cls.module.filename, cls.klass.span)
+        obj = Obj(fresh(), cls, Args(), place)
+        result: Value | None = None
+        try:
+            with self.alone():
+                self.run.objects.prepare(obj)
+                result = self.output(obj)
+        except OutOfFuel:
+            pass
+        self.instances.append((obj, result))
+
+    def run_function(self, func: Func) -> None:
+        """Run a function that builds layers, with unknown arguments."""
+        try:
+            with self.alone():
+                self.run.run(func, Args(), None, Place(func.module.filename, func.function.span))
+        except OutOfFuel:
+            pass
+
+    def alone(self) -> _Alone:
+        return _Alone(self.run)
+
+    def output(self, obj: Obj) -> Value | None:
+        """What an instance's forward returns for unknown tensors."""
+        if obj.key in self.outputs:
+            return self.outputs[obj.key]
+        forward = self.run.objects.find(obj.cls, "forward")
+        if not isinstance(forward, Func):
+            return None
+        self.outputs[obj.key] = Sym(fresh())
+        inputs = tuple(
+            ArgVal(p.name, Flow("input", p.name, (), obj.place), obj.place)
+            for p in forward.function.params[1:]
+            if p.kind in {"both", "position", "keyword"} and p.default is None
+        )
+        self.run.inside_forward = True
+        result = self.run.run(forward, Args(inputs), obj, obj.place)
+        self.run.inside_forward = False
+        self.outputs[obj.key] = result
+        return result
+
+    # layers
+
+    def layer(self, obj: Obj) -> Layer | None:
+        """A layer of torch as a fact."""
+        if id(obj) in self.layers:
+            return self.layers[id(obj)]
+        kind = self.run.objects.kind(obj)
+        if kind is None:
+            return None
+        base = obj.cls if isinstance(obj.cls, External) else self.run.objects.external_base(obj.cls)
+        name = torch_name(base.path) if base is not None else None
+        if name is None:
+            return None
+        args = obj.args
+        if isinstance(obj.cls, ClassVal):
+            self.run.objects.prepare(obj)
+            args = self.run.state.get((obj.key, BASE_ARGS)) or Args(open=True)
+        layer = Layer(name, kind, where_of(obj.place), dict(self.settings(name, args, obj.place)))
+        self.layers[id(obj)] = layer
+        return layer
+
+    def settings(self, name: str, args: Args, place: Place) -> Iterator[tuple[str, Setting]]:
+        for position, (argument, default) in enumerate(LAYERS[name][1].items()):
+            given = args.get(position, argument)
+            if given is not None:
+                yield argument, self.setting(given, position if given.name is None else None)
+            elif args.open:
+                yield argument, Setting(UNKNOWN, where_of(place), given=False)
+            elif default is not NO_DEFAULT:
+                yield argument, Setting(default, where_of(place), given=False)
+
+    def setting(self, given: ArgVal, position: int | None) -> Setting:
+        value = self.run.force(given.value)
+        if isinstance(value, Const):
+            steps: tuple[Step, ...] = ()
+            if value.place is not None and value.place != given.place:
+                label = f"`{value.name} = {value.value!r}`" if value.name else f"{value.value!r}"
+                steps = (Step(where_of(value.place), f"{label} comes from here"),)
+            return Setting(value.value, where_of(given.place), position=position, evidence=steps)
+        return Setting(UNKNOWN, where_of(given.place), position=position)
+
+    # chains
+
+    def op(self, flow: Flow) -> Op:
+        layer = None if flow.layer is None else self.layer(flow.layer)
+        if layer is None and flow.kind == "dropout" and isinstance(flow.call, Args):
+            given = flow.call.get(1, "p")
+            setting = Setting(0.5, where_of(flow.place), given=False) if given is None else self.setting(given, None)
+            layer = Layer(flow.name, "dropout", where_of(flow.place), {"p": setting})
+        return Op(flow.kind, flow.name, where_of(flow.place), layer)
+
+    def chains(self, value: Value, guards: Guards, left: int = LONGEST_CHAIN) -> list[tuple[Flow, ...]]:
+        """The ways in which a tensor was computed, nearest operation first."""
+        found: list[tuple[Flow, ...]] = []
+        for inner, flow in alternatives(value):
+            if contradicts(inner, guards):
+                continue
+            if not isinstance(flow, Flow):
+                found.append(())
+                continue
+            if flow.kind in ENDS or left == 0 or not flow.inputs:
+                found.append((flow,))
+                continue
+            for chain in self.chains(flow.inputs[0], guards | inner, left - 1):
+                found.append((flow, *chain))
+            if len(found) > MOST_CHAINS:
+                break
+        return found[:MOST_CHAINS]
+
+    def as_chain(self, flows: tuple[Flow, ...]) -> Chain:
+        return tuple(self.op(flow) for flow in flows)
+
+    # facts
+
+    def norms(self) -> tuple[Layer, ...]:
+        layers = (self.layer(obj) for obj in self.run.events.record.norms)
+        return tuple(unique({layer.where: layer for layer in layers if layer is not None}))
+
+    def uses(self) -> tuple[Use, ...]:
+        found: dict[object, Use] = {}
+        for event in self.run.events.record.normalised:
+            use = self.use(event)
+            if use is not None:
+                found[(use.where, use.norm.where, shape_of(use.before))] = use
+        return tuple(found.values())
+
+    def use(self, event: Normalised) -> Use | None:
+        norm = self.layer(event.layer)
+        if norm is None or not event.flow.inputs:
+            return None
+        chains = self.chains(event.flow.inputs[0], event.guards)
+        before = tuple(self.as_chain(c) for c in chains)
+        return Use(norm, where_of(event.flow.place), event.scope, before)
+
+    def unregistered(self) -> Iterator[Unregistered]:
+        for obj, _ in self.instances:
+            assert isinstance(obj.cls, ClassVal)
+            for attr in self.run.objects.names.get(obj.key, ()):
+                value = self.run.state.get((obj.key, attr))
+                for _, inner in alternatives(value):
+                    yield from self.unregistered_in(obj.cls, inner)
+
+    def unregistered_in(self, owner: ClassVal, value: Value) -> Iterator[Unregistered]:
+        if isinstance(value, ListVal):
+            items = self.run.items(value)
+            held = [h.value for h in items.held] if items else []
+            kind = "tuple" if value.kind == "tuple" else "list"
+        elif isinstance(value, DictVal):
+            held, kind = list(self.run.entries(value).held.values()), "dict"
+        else:
+            return
+        for item in held:
+            for _, layer_obj in alternatives(item):
+                if isinstance(layer_obj, Obj) and self.run.objects.kind(layer_obj) == "batchnorm":
+                    layer = self.layer(layer_obj)
+                    if layer is not None and not self.run.state.get((layer_obj.key, PARENTS)):
+                        yield Unregistered(layer, layer.where, owner.klass.name, "dict" if kind == "dict" else "list")
+
+    # does it contain BatchNorm?
+
+    def has_batchnorm(self, value: Value, depth: int = 0) -> Answer3:
+        """Whether a model contains BatchNorm, as far as its construction can be followed."""
+        value = self.run.force(value)
+        match value:
+            case Obj():
+                if value.key not in self.contains:
+                    self.contains[value.key] = "unknown"
+                    self.contains[value.key] = self.contained(value, depth)
+                return self.contains[value.key]
+            case Either():
+                answers = {self.has_batchnorm(v, depth) for _, v in value.alternatives}
+                return answers.pop() if len(answers) == 1 else "unknown"
+            case Sym():
+                return "unknown"
+            case ListVal():
+                items = self.run.items(value)
+                return self.any_of([h.value for h in items.held] if items else [], depth)
+        return "no"
+
+    def contained(self, obj: Obj, depth: int) -> Answer3:
+        if depth > 8:
+            return "unknown"
+        kind = self.run.objects.kind(obj)
+        if kind is not None:
+            return "yes" if kind == "batchnorm" else "no"
+        container = self.run.objects.is_container(obj)
+        if container is None and isinstance(obj.cls, External):
+            return zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args)) or "unknown"
+        try:
+            with self.alone():
+                self.run.objects.prepare(obj)
+        except OutOfFuel:
+            return "unknown"
+        items = self.run.library.items(obj)
+        held = [h.value for h in items.held] if items else []
+        names = self.run.objects.names.get(obj.key, {})
+        held += [v for v in (self.run.root.get((obj.key, n)) for n in names) if v is not None]
+        answer = self.any_of([v for v in held if not isinstance(v, Sym)], depth + 1)
+        if answer == "no" and isinstance(obj.cls, ClassVal):
+            return self.doubt(obj.cls)
+        return answer
+
+    def doubt(self, cls: ClassVal) -> Answer3:
+        """Nothing was found; the class may still inherit it from where nobody looked."""
+        for base in self.run.objects.bases(cls):
+            match base:
+                case External(path=path) if torch_name(path) is None and path != "builtins.object":
+                    return "unknown"
+                case ClassVal():
+                    continue
+                case External():
+                    continue
+                case _:
+                    return "unknown"
+        return "no"
+
+    def any_of(self, values: list[Value], depth: int) -> Answer3:
+        answers = {self.has_batchnorm(v, depth + 1) for v in values}
+        return "yes" if "yes" in answers else "unknown" if "unknown" in answers else "no"
+
+    # answers
+
+    def answers(self) -> Iterator[Answer]:
+        for obj, result in self.instances:
+            assert isinstance(obj.cls, ClassVal)
+            if result is None or self.run.objects.is_module(obj.cls) != "yes":
+                continue
+            for value in self.returned(result):
+                yield from self.answer(obj, obj.cls, value)
+
+    def returned(self, value: Value) -> Iterator[Value]:
+        """The tensors among what a forward returns."""
+        match value:
+            case ListVal():
+                items = self.run.items(value)
+                for held in items.held if items else ():
+                    yield held.value
+            case DictVal():
+                yield from self.run.entries(value).held.values()
+            case _:
+                yield value
+
+    def answer(self, obj: Obj, cls: ClassVal, value: Value) -> Iterator[Answer]:
+        """An answer for each way to compute it, if something says that it is one."""
+        chains = self.chains(value, ALWAYS)
+        for flows in chains:
+            head = flows[-1].layer if flows else None
+            block = head if head is not None and isinstance(head.cls, ClassVal) else None
+            why = tuple(self.why(flows, block))
+            if not why:
+                continue
+            chain = flows if block is None else self.inside(flows)
+            place = block.place if block is not None else self.last_norm(chain)
+            if place is not None:
+                yield Answer(cls.klass.name, where_of(place), self.as_chain(chain), why, len(chains) == 1)
+
+    def inside(self, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+        try:
+            with self.alone():
+                return self.through_blocks(flows, 0)
+        except OutOfFuel:
+            return flows
+
+    def last_norm(self, chain: tuple[Flow, ...]) -> Place | None:
+        return next((f.place for f in chain if f.kind == "batchnorm"), None)
+
+    def through_blocks(self, chain: tuple[Flow, ...], depth: int) -> tuple[Flow, ...]:
+        """A chain that ends in a block of the project continues inside it."""
+        if not chain or depth == DEEPEST_BLOCK:
+            return chain
+        *before, last = chain
+        block = last.layer
+        if last.kind != "other" or block is None or not isinstance(block.cls, ClassVal):
+            return chain
+        self.run.objects.prepare(block)
+        inside = self.output(block)
+        if inside is None:
+            return chain
+        inner = self.chains(inside, ALWAYS)
+        if len(inner) != 1:
+            return chain
+        return (*before, *self.through_blocks(inner[0], depth + 1))
+
+    def why(self, chain: tuple[Flow, ...], head: Obj | None) -> Iterator[Step]:
+        """What says that this is the model's answer."""
+        norm = next((f.layer for f in chain if f.kind == "batchnorm" and f.layer is not None), None)
+        builders = [head] if head is not None else [norm] if norm is not None else []
+        for built in builders:
+            for arg in built.args.items:
+                name = getattr(arg.value, "name", "")
+                if isinstance(name, str) and CLASS_COUNT.search(name):
+                    yield Step(where_of(arg.place), f"`{name}` counts the classes: this is the model's answer")
+            if HEAD_NAME.search(built.name):
+                yield Step(where_of(built.place), f"`{built.name}` makes the model's answer")
+
+
+class _Alone:
+    """Run something in eager mode, outside of whatever is running, with fuel of its own."""
+
+    def __init__(self, run: Interpreter) -> None:
+        self.run = run
+
+    def __enter__(self) -> None:
+        run = self.run
+        self.saved = (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel)
+        run.state = State(run.root)
+        run.frames, run.loops, run.contexts = [], [], []
+        run.eager, run.inside_forward, run.fuel = True, False, CLASS_FUEL
+
+    def __exit__(self, *_: object) -> None:
+        run = self.run
+        run.root.data.update(run.state.data)
+        (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel) = self.saved
+
+
+def unique(found: dict[Where, Layer]) -> Iterator[Layer]:
+    yield from found.values()
+
+
+__all__ = ["Structure", "spell", "where_of", "ir"]
+
+
+def shape_of(chains: tuple[Chain, ...]) -> object:
+    """What tells one set of chains from another."""
+    return tuple(tuple((op.kind, op.where) for op in chain) for chain in chains)

@@ -1,0 +1,373 @@
+"""What the interpreter computes with: values that are known, values that are not, and tensors in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+
+from bnlint.facts import Kind
+from bnlint.source import summary as ir
+from bnlint.source.summary import Span
+
+Guard: TypeAlias = tuple[Hashable, bool]
+"""An undecided condition and the way it went."""
+Guards: TypeAlias = frozenset[Guard]
+ALWAYS: Guards = frozenset()
+
+MOST_ALTERNATIVES = 6
+"""More ways than this to compute one value are not followed."""
+
+
+class Place(NamedTuple):
+    """A span of a file."""
+
+    filename: str
+    span: Span
+
+
+@dataclass(slots=True, eq=False)
+class Const:
+    """A constant; `place` and `name` tell where its value is written and as what."""
+
+    value: Any
+    place: Place | None = None
+    name: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Sym:
+    """A value that is not known but has an identity: the same key is the same value.
+
+    `default` is what it is unless somebody says otherwise (a command-line option). `source` is what
+    it was drawn from: the loader behind a loop variable.
+    """
+
+    key: Hashable
+    name: str = ""
+    default: Const | None = None
+    source: Value | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Module:
+    """A file of the project, run once; `key` is its scope. `stars` are the modules it imports `*` from."""
+
+    name: str
+    filename: str
+    key: int
+    package: bool
+    summary: ir.Summary
+    stars: list[Value] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Func:
+    """A function with the scopes around it, innermost first; `owner` is the class that defines it."""
+
+    function: ir.Function
+    module: Module
+    scopes: tuple[int, ...]
+    owner: ClassVal | None = None
+
+
+@dataclass(slots=True, eq=False)
+class ClassVal:
+    """A class of the project; `key` is the scope of its body."""
+
+    klass: ir.Class
+    module: Module
+    scopes: tuple[int, ...]
+    key: int
+    bases: tuple[Value, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class External:
+    """Something outside the project, by its dotted path."""
+
+    path: str
+
+
+class ArgVal(NamedTuple):
+    name: str | None
+    value: Value
+    place: Place
+
+
+@dataclass(slots=True, eq=False)
+class Args:
+    """Evaluated arguments. `open` says that there may be more (`*unknown`, `**unknown`)."""
+
+    items: tuple[ArgVal, ...] = ()
+    open: bool = False
+
+    def positional(self) -> list[ArgVal]:
+        return [a for a in self.items if a.name is None]
+
+    def get(self, index: int | None, *names: str) -> ArgVal | None:
+        """The argument at a position or with one of these names."""
+        at = 0
+        for arg in self.items:
+            if arg.name is None:
+                if at == index:
+                    return arg
+                at += 1
+            elif arg.name in names:
+                return arg
+        return None
+
+    def value(self, index: int | None, *names: str) -> Value | None:
+        found = self.get(index, *names)
+        return None if found is None else found.value
+
+
+@dataclass(slots=True, eq=False)
+class Obj:
+    """An instance; `cls` is what was called to make it. Attributes live in the state, under `key`."""
+
+    key: Hashable
+    cls: ClassVal | External
+    args: Args
+    place: Place
+    name: str = ""
+    ready: bool = False
+    assumed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class ListVal:
+    """A list, tuple or set; its items live in the state, under `key`."""
+
+    key: int
+    kind: str = "list"
+    place: Place | None = None
+
+
+@dataclass(slots=True, eq=False)
+class DictVal:
+    """A dict; its entries live in the state, under `key`."""
+
+    key: int
+    place: Place | None = None
+
+
+class Held(NamedTuple):
+    """An item of a list, and the conditions under which it is there."""
+
+    guards: Guards
+    value: Value
+    place: Place
+
+
+class Items(NamedTuple):
+    """The contents of a list; `open` says that there may be more."""
+
+    held: tuple[Held, ...] = ()
+    open: bool = False
+
+
+class Entries(NamedTuple):
+    """The contents of a dict; `open` says that there may be more."""
+
+    held: dict[Any, Value]
+    open: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Bound:
+    """`base.name` of something that is not the project's own function."""
+
+    base: Value
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Method:
+    """A function of the project, bound to its instance."""
+
+    func: Func
+    self: Value
+
+
+@dataclass(slots=True, eq=False)
+class Partial:
+    """`functools.partial`"""
+
+    func: Value
+    args: Args
+
+
+@dataclass(slots=True, eq=False)
+class Super:
+    """`super()`: attributes are looked up behind `owner` in the class of `self`."""
+
+    self: Value
+    owner: ClassVal
+
+
+@dataclass(slots=True, eq=False)
+class Thunk:
+    """A call whose result nobody has asked for yet."""
+
+    func: Func
+    self: Value | None
+    args: Args
+    place: Place
+    result: Value | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """A tensor, and the operation that made it from others."""
+
+    kind: Kind
+    name: str
+    inputs: tuple[Value, ...]
+    place: Place
+    layer: Obj | None = None
+    call: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """State taken out of a model: `what` is "parameters", "state_dict", "trainable", …"""
+
+    model: Value
+    what: str
+    place: Place
+
+
+@dataclass(slots=True, eq=False)
+class Either:
+    """One of several values, each under its conditions."""
+
+    alternatives: tuple[tuple[Guards, Value], ...]
+
+
+Value: TypeAlias = (
+    Const
+    | Sym
+    | Module
+    | Func
+    | ClassVal
+    | External
+    | Obj
+    | ListVal
+    | DictVal
+    | Bound
+    | Method
+    | Partial
+    | Super
+    | Thunk
+    | Flow
+    | Taken
+    | Either
+)
+
+class Truth(NamedTuple):
+    """What a condition is, and what is known where it holds and where it does not."""
+
+    value: bool | None
+    then: Guards = ALWAYS
+    other: Guards = ALWAYS
+
+
+class Loop(NamedTuple):
+    """A loop that is being run: what it goes over, and which turn this is."""
+
+    source: Value | None
+    place: Place
+    turn: int
+    words: str
+
+
+class Context(NamedTuple):
+    """A `with` block or a decorator that is in force."""
+
+    what: str
+    place: Place
+
+
+_numbers = count(1)
+
+
+def fresh() -> int:
+    """A number that no other scope, instance or unknown value has."""
+    return next(_numbers)
+
+
+def unknown(name: str = "") -> Sym:
+    """A value of which nothing is known."""
+    return Sym(fresh(), name)
+
+
+def contradicts(one: Guards, other: Guards) -> bool:
+    """Whether two sets of conditions can never hold together."""
+    for key, way in one:
+        if (key, not way) in other:
+            return True
+        if way and type(key) is tuple and key[0] == "==":
+            for rival, rival_way in other:
+                if rival_way and rival != key and type(rival) is tuple and rival[:2] == key[:2]:
+                    return True
+    return False
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two values are certainly one."""
+    if one is other:
+        return True
+    match one, other:
+        case Const(value=a), Const(value=b):
+            return type(a) is type(b) and bool(a == b)
+        case External(path=a), External(path=b):
+            return bool(a == b)
+        case Sym(key=a), Sym(key=b):
+            return bool(a == b)
+        case Method(func=f, self=s), Method(func=g, self=t):
+            return f is g and s is t
+        case Bound(base=s, name=a), Bound(base=t, name=b):
+            return bool(a == b) and s is t
+    return False
+
+
+def alternatives(value: Value) -> Iterator[tuple[Guards, Value]]:
+    """The values that this one can be."""
+    if isinstance(value, Either):
+        yield from value.alternatives
+    else:
+        yield ALWAYS, value
+
+
+def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
+    """One value for several, the conditions kept; unknown where there are too many."""
+    flat: list[tuple[Guards, Value]] = []
+    for guards, value in parts:
+        for inner, alternative in alternatives(value):
+            if contradicts(guards, inner):
+                continue
+            for at, (known, seen) in enumerate(flat):
+                if same(seen, alternative):
+                    flat[at] = (known & (guards | inner), seen)
+                    break
+            else:
+                flat.append((guards | inner, alternative))
+    if len(flat) == 1 and not flat[0][0]:
+        return flat[0][1]
+    if not flat or len(flat) > MOST_ALTERNATIVES:
+        return unknown()
+    return Either(tuple(flat))
+
+
+def under(value: Value, guards: Guards) -> Value:
+    """What a value can be where these conditions hold."""
+    if type(value) is not Either:
+        return value
+    left = [(g, v) for g, v in value.alternatives if not contradicts(g, guards)]
+    if len(left) == 1:
+        return left[0][1]
+    if len(left) == len(value.alternatives) or not left:
+        return value
+    return Either(tuple(left))
