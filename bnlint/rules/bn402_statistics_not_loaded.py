@@ -76,7 +76,7 @@ def check(facts: Facts) -> Iterator[Claim]:
         match load:
             case Load(inspected="no", filtered=Step() as dropped, batchnorm="yes" | "unknown"):
                 yield _lost(load, dropped)
-            case Load(inspected="no", filtered=None, batchnorm="yes", assumed=None):
+            case Load(inspected="no", batchnorm="yes", assumed=None):
                 if load.strict.value is False:
                     yield _unread(load)
 

@@ -1,0 +1,757 @@
+"""The judgement of each rule on facts made by hand: its claims, its bounds and its silence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from itertools import product
+
+import pytest
+
+from bnlint.facts import (
+    UNKNOWN,
+    Answer,
+    Facts,
+    Feed,
+    Forward,
+    Layer,
+    Load,
+    Op,
+    Override,
+    Save,
+    Setting,
+    Unregistered,
+    Use,
+)
+from bnlint.finding import Step, Where
+from bnlint.rule import Claim, all_rules, judge
+
+RULE = {rule.code: rule for rule in all_rules()}
+KINDS = {
+    "ReLU": "activation",
+    "torch.tanh_": "activation",
+    "Sigmoid": "activation",
+    "BatchNorm2d": "batchnorm",
+    "LayerNorm": "norm",
+    "Conv2d": "conv",
+    "Linear": "linear",
+    "Dropout": "dropout",
+    "MaxPool2d": "pool",
+    "view": "reshape",
+    "F.pad": "reshape",
+    "interpolate": "resample",
+    "log_softmax": "softmax",
+    "Identity": "identity",
+    "add": "add",
+    "mul": "multiply",
+    "cat": "concat",
+    "x": "input",
+    "magic": "unknown",
+    "matmul": "other",
+    "LSTM": "recurrent",
+    "Embedding": "embedding",
+}
+
+
+def at(row: int) -> Where:
+    return Where("net.py", row)
+
+
+def step(row: int, message: str = "so") -> Step:
+    return Step(at(row), message)
+
+
+def setting(value: object, row: int = 90, **more) -> Setting:
+    return Setting(value, at(row), **more)
+
+
+def layer(cls: str, row: int = 1, **arguments) -> Layer:
+    made = {
+        name: value if isinstance(value, Setting) else setting(value) for name, value in arguments.items()
+    }
+    return Layer(cls, KINDS.get(cls, "other"), at(row), made)
+
+
+def norm(cls: str = "BatchNorm2d", row: int = 1, **arguments) -> Layer:
+    defaults = {"num_features": 16, "eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
+    return layer(cls, row, **{**defaults, **arguments})
+
+
+def op(name: str, row: int = 1, made: Layer | None = None) -> Op:
+    return Op(KINDS[name], name, at(row), made)
+
+
+def chain(*names: str | Op) -> tuple[Op, ...]:
+    return tuple(name if isinstance(name, Op) else op(name, row) for row, name in enumerate(names, 30))
+
+
+def use(*before, where: int = 7, made: Layer | None = None, **more) -> Use:
+    return Use(made or norm(), at(where), "Net", before, **more)
+
+
+def claims(code: str, **facts) -> list[Claim]:
+    return list(RULE[code].check(Facts(**facts)))
+
+
+def rows(found: list[Claim]) -> list[int]:
+    return [claim.where.row for claim in found]
+
+
+def evidence(claim: Claim) -> list[int]:
+    return [one.where.row for one in claim.evidence]
+
+
+FORWARD = Forward(
+    "net", at(5), "evaluation", frozenset({"train"}), "yes", path=(step(1), step(2)), why=(step(3),)
+)
+TRAINING = Forward(
+    "net", at(5), "training", frozenset({"train", "eval"}), "yes", path=(step(1),), stuck=step(9), loop=at(4)
+)
+OVERRIDE = Override("Net", "train", at(5), returns="self", reaches="yes", honours="yes", batchnorm="yes")
+ANSWER = Answer(
+    "Net", at(7), chain(Op("batchnorm", "bn", at(6), norm(row=3))), (step(8),), evidence=(step(2),)
+)
+FEED = Feed(at(5), setting(4, evidence=(step(2),)), "net", "yes", path=(step(1),))
+SAVE = Save(at(5), "net", "parameters", "saved", "yes", path=(step(1),))
+LOAD = Load(at(5), "net", setting(value=False, evidence=(step(2),)), "no", "yes", path=(step(1),))
+
+
+class TestMissingEval:
+    def test_points_at_the_forward_and_shows_the_path(self):
+        (claim,) = claims("BN101", forwards=(FORWARD,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2, 3]
+        assert claim.message == (
+            "`net` is evaluated in train mode: BatchNorm uses this batch's statistics and updates the running ones; "
+            "call `net.eval()` first."
+        )
+
+    @pytest.mark.parametrize("purpose", ["training", "unknown"])
+    def test_is_about_evaluation_alone(self, purpose):
+        assert not claims("BN101", forwards=(replace(FORWARD, purpose=purpose),))
+
+    @pytest.mark.parametrize("modes", [{"eval"}, {"unknown"}, {"train", "eval"}, {"train", "unknown"}, set()])
+    def test_needs_a_mode_that_is_certain(self, modes):
+        assert not claims("BN101", forwards=(replace(FORWARD, modes=frozenset(modes)),))
+
+    def test_names_the_assumption_that_there_is_batchnorm(self):
+        (claim,) = claims("BN101", forwards=(replace(FORWARD, batchnorm="unknown"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+    @pytest.mark.parametrize("batchnorm", ["yes", "unknown"])
+    def test_names_the_assumption_of_the_engine(self, batchnorm):
+        (claim,) = claims(
+            "BN101", forwards=(replace(FORWARD, batchnorm=batchnorm, assumed="`net` is what `load` returns"),)
+        )
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` is what `load` returns).")
+
+    def test_warns_of_dropout_without_batchnorm(self):
+        (claim,) = claims("BN101", forwards=(replace(FORWARD, batchnorm="no", dropout="yes"),))
+        assert (claim.where, claim.severity, claim.confidence) == (at(5), "warning", "high")
+        assert "Dropout" in claim.message
+        assert "BatchNorm" not in claim.message
+        assert evidence(claim) == [1, 2, 3]
+
+    @pytest.mark.parametrize("dropout", ["no", "unknown"])
+    def test_is_silent_without_batchnorm_and_dropout(self, dropout):
+        assert not claims("BN101", forwards=(replace(FORWARD, batchnorm="no", dropout=dropout),))
+
+
+class TestStuckInEval:
+    def test_points_at_the_eval_and_shows_the_forward_and_the_loop(self):
+        (claim,) = claims("BN102", forwards=(TRAINING,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(9), "high", None)
+        assert evidence(claim) == [1, 5, 4]
+        assert claim.message == (
+            "`net` stays in eval mode after this: its training goes on with BatchNorm's running statistics standing still; "
+            "call `net.train()` before it trains again."
+        )
+
+    def test_shows_no_loop_where_none_is_known(self):
+        (claim,) = claims("BN102", forwards=(replace(TRAINING, loop=None, modes=frozenset({"eval"})),))
+        assert evidence(claim) == [1, 5]
+
+    @pytest.mark.parametrize("purpose", ["evaluation", "unknown"])
+    def test_is_about_training_alone(self, purpose):
+        assert not claims("BN102", forwards=(replace(TRAINING, purpose=purpose),))
+
+    def test_needs_an_eval_that_is_still_in_force(self):
+        assert not claims("BN102", forwards=(replace(TRAINING, stuck=None),))
+        assert not claims("BN102", forwards=(replace(TRAINING, modes=frozenset({"train", "unknown"})),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN102", forwards=(replace(TRAINING, batchnorm="unknown"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+    def test_warns_of_dropout_without_batchnorm(self):
+        (claim,) = claims("BN102", forwards=(replace(TRAINING, batchnorm="no", dropout="yes"),))
+        assert (claim.where, claim.severity) == (at(9), "warning")
+        assert "Dropout" in claim.message
+        assert evidence(claim) == [1, 5, 4]
+
+    @pytest.mark.parametrize("dropout", ["no", "unknown"])
+    def test_is_silent_without_batchnorm_and_dropout(self, dropout):
+        assert not claims("BN102", forwards=(replace(TRAINING, batchnorm="no", dropout=dropout),))
+
+    def test_is_one_finding_however_many_forwards_train(self):
+        facts = Facts(forwards=(TRAINING, replace(TRAINING, where=at(6))))
+        assert len(list(judge(facts, [RULE["BN102"]]))) == 1
+
+
+class TestBrokenTrainOverride:
+    @pytest.mark.parametrize(
+        ("defects", "says"),
+        [
+            ({"reaches": "no"}, "`Net.train` never reaches `super().train()`"),
+            ({"honours": "no"}, "`Net.train` ignores its mode"),
+            ({"returns": "nothing"}, "`Net.train` returns nothing"),
+            ({"returns": "nothing", "method": "eval"}, "`net = net.eval()` binds None"),
+            ({"reaches": "no", "honours": "no", "returns": "nothing"}, "never reaches"),
+            ({"honours": "no", "returns": "nothing"}, "ignores"),
+            ({"honours": "no", "returns": "nothing", "method": "eval"}, "returns nothing"),
+            ({"returns": "nothing", "batchnorm": "unknown"}, "returns nothing"),
+        ],
+    )
+    def test_names_the_gravest_defect(self, defects, says):
+        (claim,) = claims("BN107", overrides=(replace(OVERRIDE, **defects),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert says in claim.message
+
+    @pytest.mark.parametrize(
+        "harmless",
+        [
+            {},
+            {"returns": "unknown"},
+            {"reaches": "unknown"},
+            {"honours": "unknown"},
+            {"honours": "no", "method": "eval"},
+            {"honours": "no", "returns": "nothing", "always_eval": True},
+            {"reaches": "no", "honours": "no", "returns": "nothing", "batchnorm": "no"},
+        ],
+    )
+    def test_is_silent(self, harmless):
+        assert not claims("BN107", overrides=(replace(OVERRIDE, **harmless),))
+
+
+class TestBatchNormOnOutput:
+    def test_points_at_the_order_and_shows_what_makes_it_the_answer(self):
+        (claim,) = claims("BN201", answers=(ANSWER,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert evidence(claim) == [3, 2, 8]
+        assert claim.message.startswith("The answer of `Net` comes out of BatchNorm2d: ")
+
+    def test_does_not_repeat_the_place_of_the_finding(self):
+        (claim,) = claims("BN201", answers=(replace(ANSWER, where=at(3)),))
+        assert evidence(claim) == [2, 8]
+
+    @pytest.mark.parametrize(
+        "name", ["view", "Dropout", "Identity", "interpolate", "log_softmax", "Sigmoid", "ReLU"]
+    )
+    def test_looks_through(self, name):
+        assert claims("BN201", answers=(replace(ANSWER, chain=(op(name), *ANSWER.chain)),))
+
+    @pytest.mark.parametrize(
+        "name", ["MaxPool2d", "Linear", "Conv2d", "add", "mul", "cat", "magic", "matmul", "LayerNorm", "x"]
+    )
+    def test_does_not_look_through(self, name):
+        assert not claims("BN201", answers=(replace(ANSWER, chain=(op(name), *ANSWER.chain)),))
+
+    def test_names_what_stands_behind_batchnorm_in_its_order(self):
+        between = chain("log_softmax", "view", "ReLU")
+        (claim,) = claims("BN201", answers=(replace(ANSWER, chain=(*between, *ANSWER.chain, op("Sigmoid"))),))
+        assert "comes out of BatchNorm2d and ReLU and log_softmax: " in claim.message
+
+    @pytest.mark.parametrize("affine", [False, UNKNOWN, None])
+    def test_needs_scale_and_shift(self, affine):
+        whitening = Op("batchnorm", "bn", at(6), norm(affine=affine))
+        assert not claims("BN201", answers=(replace(ANSWER, chain=(whitening,)),))
+
+    def test_needs_a_layer_that_is_known(self):
+        assert not claims("BN201", answers=(replace(ANSWER, chain=(op("BatchNorm2d"),)),))
+        assert not claims("BN201", answers=(replace(ANSWER, chain=()),))
+
+    def test_is_not_about_other_normalisations(self):
+        instance = Op("norm", "norm", at(6), layer("InstanceNorm2d", affine=True))
+        assert not claims("BN201", answers=(replace(ANSWER, chain=(instance,)),))
+
+    def test_needs_certainty_and_a_proof_that_it_is_the_answer(self):
+        assert not claims("BN201", answers=(replace(ANSWER, certain=False),))
+        assert not claims("BN201", answers=(replace(ANSWER, answers=()),))
+
+
+class TestActivationBeforeBatchNorm:
+    @pytest.mark.parametrize(
+        "before",
+        [
+            ("ReLU", "Conv2d"),
+            ("ReLU",),
+            ("ReLU", "x"),
+            ("ReLU", "magic"),
+            ("ReLU", "matmul", "BatchNorm2d"),
+            ("ReLU", "LSTM"),
+            ("ReLU", "Embedding"),
+            ("Dropout", "MaxPool2d", "view", "Identity", "ReLU", "Dropout", "Conv2d"),
+        ],
+    )
+    def test_points_at_the_batchnorm(self, before):
+        (claim,) = claims("BN202", uses=(use(chain(*before)),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert claim.message.startswith("ReLU feeds this BatchNorm2d: ")
+        assert "ractice is split" in claim.message
+        assert evidence(claim) == [30 + before.index("ReLU")]
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            (),
+            ("Conv2d", "ReLU"),
+            ("x",),
+            ("magic", "ReLU"),
+            ("matmul", "ReLU"),
+            ("add", "ReLU"),
+            ("cat",),
+            ("mul",),
+            ("interpolate", "ReLU"),
+            ("log_softmax",),
+            ("BatchNorm2d", "ReLU"),
+            ("ReLU", "BatchNorm2d"),
+            ("MaxPool2d", "ReLU", "BatchNorm2d", "Conv2d"),
+            ("ReLU", "Dropout", "BatchNorm2d"),
+            ("ReLU", "LayerNorm"),
+            ("ReLU", "add"),
+            ("ReLU", "cat"),
+            ("ReLU", "mul"),
+        ],
+    )
+    def test_is_silent(self, before):
+        assert not claims("BN202", uses=(use(chain(*before)),))
+
+    def test_one_way_is_enough(self):
+        assert claims("BN202", uses=(use(chain("Conv2d"), chain("ReLU", "Conv2d")),))
+        assert not claims("BN202", uses=(use(),))
+
+    @pytest.mark.parametrize(
+        "name",
+        ["torch.tanh_", "Sigmoid", "nn.Hardsigmoid", "Hardtanh", "F.logsigmoid", "Softsign", "sigmoid"],
+    )
+    def test_says_that_saturation_comes_first(self, name):
+        (claim,) = claims("BN202", uses=(use((Op("activation", name, at(30)), op("Linear"))),))
+        assert "saturation" in claim.message
+        (claim,) = claims("BN202", uses=(use(chain("ReLU", "Linear")),))
+        assert "saturation" not in claim.message
+
+    def test_says_that_the_order_is_mixed_and_where(self):
+        mixed = chain("ReLU", "Conv2d", "Sigmoid", "Dropout", "BatchNorm2d", "Conv2d", "ReLU", "BatchNorm2d")
+        (claim,) = claims("BN202", uses=(use(mixed),))
+        assert "keep to one" in claim.message
+        assert "ractice is split" in claim.message
+        assert evidence(claim) == [30, 32]
+        (claim,) = claims("BN202", uses=(use(chain("ReLU", "Conv2d", "ReLU", "Conv2d", "BatchNorm2d")),))
+        assert "keep to one" not in claim.message
+
+
+class TestBiasBeforeBatchNorm:
+    CONV = layer("Conv2d", 3, bias=True, out_channels=16)
+    LINEAR = layer("Linear", 3, bias=True, out_features=16)
+
+    def found(self, *before, made=CONV, **more):
+        last = Op(made.kind, made.cls, at(4), made)
+        return claims("BN203", uses=(use((*chain(*before), last), **more),))
+
+    def test_points_at_the_layer_whose_bias_is_useless(self):
+        (claim,) = self.found()
+        assert (claim.where, claim.confidence, claim.severity) == (at(3), "high", None)
+        assert (
+            claim.message
+            == "The bias of this Conv2d is cancelled by the BatchNorm2d behind it: pass `bias=False`."
+        )
+        assert evidence(claim) == [7]
+
+    @pytest.mark.parametrize("made", [CONV, LINEAR])
+    @pytest.mark.parametrize("before", [(), ("Identity",), ("view",), ("view", "Identity", "view")])
+    def test_looks_through_what_moves_values(self, before, made):
+        assert rows(self.found(*before, made=made)) == [3]
+
+    @pytest.mark.parametrize(
+        "name", ["ReLU", "MaxPool2d", "Dropout", "F.pad", "interpolate", "add", "magic", "LayerNorm"]
+    )
+    def test_does_not_look_through(self, name):
+        assert not self.found(name)
+        assert not self.found("view", name)
+
+    @pytest.mark.parametrize("bias", [False, UNKNOWN, 1, None, "True"])
+    def test_needs_a_bias_that_is_true(self, bias):
+        assert not self.found(made=layer("Conv2d", 3, bias=bias))
+        assert not self.found(made=layer("Conv2d", 3))
+
+    @pytest.mark.parametrize(("made", "arrives"), [(32, 16), (8192, 512)])
+    def test_is_silent_where_the_channels_differ(self, made, arrives):
+        linear = layer("Linear", 3, bias=True, out_features=made)
+        target = norm(num_features=arrives)
+        last = Op("linear", "fc", at(4), linear)
+        for before in ((), ("view",)):
+            assert not claims("BN203", uses=(use((*chain(*before), last), made=target),))
+
+    @pytest.mark.parametrize(("made", "arrives"), [(UNKNOWN, 16), (16, UNKNOWN), (UNKNOWN, UNKNOWN)])
+    def test_channels_that_are_unknown_matter_behind_a_reshape_alone(self, made, arrives):
+        last = Op("conv", "conv", at(4), layer("Conv2d", 3, bias=True, out_channels=made))
+        target = norm(num_features=arrives)
+        assert claims("BN203", uses=(use((last,), made=target),))
+        assert claims("BN203", uses=(use((op("Identity"), last), made=target),))
+        assert not claims("BN203", uses=(use((op("view"), last), made=target),))
+
+    def test_needs_a_batchnorm_that_moves_and_shifts(self):
+        last = Op("conv", "conv", at(4), self.CONV)
+        for made in (norm(affine=False), norm(affine=UNKNOWN)):
+            assert not claims("BN203", uses=(use((last,), made=made),))
+        for more in ({"frozen": "yes"}, {"frozen": "unknown"}, {"certain": False}):
+            assert not claims("BN203", uses=(use((last,), **more),))
+
+    def test_is_not_about_other_layers_with_a_bias(self):
+        recurrent = Op("recurrent", "lstm", at(4), layer("LSTM", 3, bias=True))
+        assert not claims("BN203", uses=(use((recurrent,)),))
+
+    def test_each_exclusive_way_counts(self):
+        other = Op("conv", "conv", at(14), layer("ConvTranspose2d", 13, bias=True))
+        other = replace(other, layer=replace(other.layer, kind="conv"))
+        assert rows(claims("BN203", uses=(use((Op("conv", "conv", at(4), self.CONV),), (other,)),))) == [
+            3,
+            13,
+        ]
+
+
+class TestDropoutBeforeBatchNorm:
+    def found(self, p, *before):
+        made = layer("Dropout", 3, p=p)
+        return claims(
+            "BN206", uses=(use((*chain(*before), Op("dropout", "Dropout", at(4), made), op("Linear"))),)
+        )
+
+    def test_points_at_the_batchnorm(self):
+        (claim,) = self.found(0.5)
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert claim.message.startswith("Dropout(p=0.5) feeds this BatchNorm2d: ")
+        assert evidence(claim) == [4]
+
+    @pytest.mark.parametrize("p", [1e-6, 0.5, 1, 1.0])
+    def test_a_probability_above_zero(self, p):
+        assert rows(self.found(p)) == [7]
+
+    @pytest.mark.parametrize("p", [0, 0.0, False, UNKNOWN, None, "0.5", -0.5])
+    def test_is_silent_about_other_values(self, p):
+        assert not self.found(p)
+
+    @pytest.mark.parametrize("name", ["view", "MaxPool2d", "Identity"])
+    def test_looks_through(self, name):
+        assert self.found(0.5, name)
+
+    @pytest.mark.parametrize("name", ["Linear", "Conv2d", "ReLU", "add", "magic", "LayerNorm", "interpolate"])
+    def test_does_not_look_through(self, name):
+        assert not self.found(0.5, name)
+
+    def test_needs_a_layer_that_is_known(self):
+        assert not claims("BN206", uses=(use(chain("Dropout")), use()))
+
+    def test_is_not_about_other_layers_with_a_p(self):
+        distance = Op("other", "distance", at(4), layer("PairwiseDistance", 3, p=2.0))
+        assert not claims("BN206", uses=(use((distance,)),))
+
+
+class TestUnregisteredBatchNorm:
+    @pytest.mark.parametrize(
+        ("held", "says"),
+        [
+            ("list", "BatchNorm2d stands in a plain list of `Net`: "),
+            ("tuple", "BatchNorm2d stands in a plain tuple of `Net`: "),
+            ("dict", "BatchNorm2d stands in a plain dict of `Net`: "),
+            ("closure", "BatchNorm2d is hidden in a closure of `Net`: "),
+            ("forward", "BatchNorm2d is made anew at each call of `Net`: "),
+        ],
+    )
+    def test_says_who_holds_it(self, held, says):
+        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), at(5), "Net", held),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert claim.message.startswith(says)
+        assert evidence(claim) == [1]
+
+    def test_does_not_repeat_the_place(self):
+        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), at(1), "Net", "list"),))
+        assert not claim.evidence
+
+    def test_is_silent_about_a_layer_without_state(self):
+        for affine, tracks in product([True, False, UNKNOWN], repeat=2):
+            made = norm(affine=affine, track_running_stats=tracks)
+            found = claims("BN208", unregistered=(Unregistered(made, at(5), "Net", "list"),))
+            assert bool(found) is not (affine is False and tracks is False)
+
+
+class TestTinyBatch:
+    @pytest.mark.parametrize(("size", "samples"), [(1, "one sample"), (2, "2 samples"), (15, "15 samples")])
+    def test_points_at_the_loader(self, size, samples):
+        (claim,) = claims("BN301", feeds=(replace(FEED, batch_size=setting(size, evidence=(step(2),))),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert claim.message.startswith(f"`net` trains on batches of {samples}: ")
+        assert "use 16 to 32" in claim.message
+        assert evidence(claim) == [1, 2]
+
+    @pytest.mark.parametrize("size", [16, 17, 256, 0, -1, True, False, 4.0, "4", None, UNKNOWN])
+    def test_is_silent_about_other_sizes(self, size):
+        assert not claims("BN301", feeds=(replace(FEED, batch_size=setting(size)),))
+
+    @pytest.mark.parametrize(
+        "doubt", [{"batchnorm": "no"}, {"batchnorm": "unknown"}, {"frozen": "yes"}, {"frozen": "unknown"}]
+    )
+    def test_needs_a_batchnorm_that_learns(self, doubt):
+        assert not claims("BN301", feeds=(replace(FEED, **doubt),))
+
+    @pytest.mark.parametrize(
+        ("values", "severity"), [(1, "error"), (2, "error"), (3, None), (4096, None), (UNKNOWN, None)]
+    )
+    def test_is_an_error_at_two_values_per_channel(self, values, severity):
+        (claim,) = claims("BN301", feeds=(replace(FEED, values=values),))
+        assert claim.severity == severity
+        assert ("values per channel" in claim.message) is (values is not UNKNOWN)
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN301", feeds=(replace(FEED, assumed="`train` gets this loader"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `train` gets this loader).")
+
+
+class TestStatisticsNotSaved:
+    @pytest.mark.parametrize(
+        ("what", "how", "says"),
+        [
+            ("parameters", "saved", "only the parameters are saved"),
+            ("trainable", "saved", "only the values that require a gradient are saved"),
+            ("filtered", "exchanged", "only the entries that the filter lets through are passed on"),
+        ],
+    )
+    def test_says_what_is_taken(self, what, how, says):
+        (claim,) = claims("BN401", saves=(replace(SAVE, what=what, how=how),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert claim.message.startswith(f"Of `net` {says}: ")
+        assert evidence(claim) == [1]
+
+    @pytest.mark.parametrize(
+        "harmless",
+        [
+            {"what": "state_dict"},
+            {"what": "unknown"},
+            {"how": "unknown"},
+            {"buffers_beside": "yes"},
+            {"buffers_beside": "unknown"},
+            {"batchnorm": "no"},
+        ],
+    )
+    def test_is_silent(self, harmless):
+        assert not claims("BN401", saves=(replace(SAVE, **harmless),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN401", saves=(replace(SAVE, batchnorm="unknown"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+
+class TestStatisticsNotLoaded:
+    def test_an_ignored_strict_takes_one_assumption(self):
+        (claim,) = claims("BN402", loads=(LOAD,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "medium", None)
+        assert claim.message.endswith("(assuming that some key of the checkpoint does not match).")
+        assert evidence(claim) == [1, 2]
+
+    @pytest.mark.parametrize("strict", [True, UNKNOWN, None, 0])
+    def test_needs_strict_to_be_false(self, strict):
+        assert not claims("BN402", loads=(replace(LOAD, strict=setting(strict)),))
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [
+            {"inspected": "yes"},
+            {"inspected": "unknown"},
+            {"batchnorm": "no"},
+            {"batchnorm": "unknown"},
+            {"assumed": "so"},
+        ],
+    )
+    def test_a_second_assumption_is_one_too_many(self, doubt):
+        assert not claims("BN402", loads=(replace(LOAD, **doubt),))
+
+    @pytest.mark.parametrize("strict", [True, False, UNKNOWN])
+    def test_a_filter_proves_the_loss(self, strict):
+        (claim,) = claims("BN402", loads=(replace(LOAD, strict=setting(strict), filtered=step(3)),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert "which a filter drops" in claim.message
+        assert evidence(claim) == [1, 3]
+
+    @pytest.mark.parametrize("doubt", [{"inspected": "yes"}, {"inspected": "unknown"}, {"batchnorm": "no"}])
+    def test_a_filter_is_fine_where_somebody_looks(self, doubt):
+        assert not claims("BN402", loads=(replace(LOAD, filtered=step(3), **doubt),))
+
+    def test_a_filter_with_an_assumption(self):
+        (claim,) = claims("BN402", loads=(replace(LOAD, filtered=step(3), batchnorm="unknown"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+
+class TestMomentumConvention:
+    @pytest.mark.parametrize(
+        ("momentum", "here"), [(0.5, "0.5"), (0.9, "0.1"), (0.99, "0.01"), (0.999999, "1e-06")]
+    )
+    def test_points_at_the_argument_and_converts_it(self, momentum, here):
+        given = setting(momentum, 44, evidence=(step(2),))
+        (claim,) = claims("BN404", norms=(norm(momentum=given),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(44), "high", None)
+        assert claim.message.startswith(f"`momentum={momentum:g}` of BatchNorm2d ")
+        assert claim.message.endswith(f"call {momentum:g} is {here} here.")
+        assert evidence(claim) == [2]
+
+    @pytest.mark.parametrize("momentum", [0.1, 0.49, 1 - 0.99, 1.0, 1, 2, 0, None, True, UNKNOWN, "0.9"])
+    def test_is_silent_about_other_values(self, momentum):
+        assert not claims("BN404", norms=(norm(momentum=momentum),))
+
+    @pytest.mark.parametrize("tracks", [False, UNKNOWN, None])
+    def test_needs_running_statistics(self, tracks):
+        assert not claims("BN404", norms=(norm(momentum=0.9, track_running_stats=tracks),))
+
+    def test_needs_arguments(self):
+        assert not claims("BN404", norms=(layer("BatchNorm2d"),))
+
+
+class TestEpsilonOutOfRange:
+    @pytest.mark.parametrize("eps", [0.01, 0.8, 1, 1e5, 0, 0.0, -1e-5, -1])
+    def test_points_at_the_argument(self, eps):
+        (claim,) = claims("BN405", norms=(norm(eps=setting(eps, 44, evidence=(step(2),))),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(44), "high", None)
+        assert claim.message.startswith(f"`eps={eps:g}` of BatchNorm2d ")
+        assert ("divides by zero" in claim.message) is (eps <= 0)
+        assert evidence(claim) == [2]
+
+    @pytest.mark.parametrize(
+        "eps", [1e-12, 1e-5, 1e-3, 0.0099, True, False, None, UNKNOWN, "0.8", float("nan")]
+    )
+    def test_is_silent_about_other_values(self, eps):
+        assert not claims("BN405", norms=(norm(eps=eps),))
+
+    def test_suspects_a_momentum_in_second_place(self):
+        (claim,) = claims("BN405", norms=(norm(eps=setting(0.8, position=1)),))
+        assert "0.8 looks like a momentum" in claim.message
+        (claim,) = claims("BN405", norms=(norm(eps=setting(0, position=1)),))
+        assert "momentum" not in claim.message
+        (claim,) = claims("BN405", norms=(norm(eps=setting(0.8, position=2)),))
+        assert "momentum" not in claim.message
+
+    def test_needs_arguments(self):
+        assert not claims("BN405", norms=(layer("BatchNorm2d"),))
+
+
+SILENT = setting(UNKNOWN)
+BLANK = Layer("BatchNorm2d", "batchnorm", at(1), {})
+OPAQUE = layer(
+    "BatchNorm2d",
+    num_features=UNKNOWN,
+    eps=UNKNOWN,
+    momentum=UNKNOWN,
+    affine=UNKNOWN,
+    track_running_stats=UNKNOWN,
+)
+NOTHING_KNOWN = Facts(
+    norms=(BLANK, OPAQUE),
+    uses=tuple(
+        Use(
+            made,
+            at(1),
+            "Net",
+            (chain("magic", "ReLU"), (), tuple(Op(kind, "?", at(2)) for kind in ("conv", "dropout"))),
+        )
+        for made in (BLANK, OPAQUE)
+    ),
+    answers=tuple(
+        Answer("Net", at(1), (Op("batchnorm", "bn", at(1), made),), (step(1),))
+        for made in (BLANK, OPAQUE, None)
+    ),
+    overrides=tuple(
+        Override("Net", method, at(1), "unknown", "unknown", "unknown") for method in ("train", "eval")
+    ),
+    forwards=tuple(
+        Forward("net", at(1), purpose, frozenset(modes), "unknown", stuck=stuck)
+        for purpose in ("training", "evaluation", "unknown")
+        for modes in ({"unknown"}, {"train", "unknown"}, set())
+        for stuck in (None, step(1))
+    ),
+    feeds=(
+        Feed(at(1), SILENT, "net", "unknown"),
+        Feed(at(1), SILENT, "net", "yes"),
+        Feed(at(1), setting(1), "net", "unknown"),
+    ),
+    saves=(
+        Save(at(1), "net", "unknown", "unknown", "unknown", "unknown"),
+        Save(at(1), "net", "parameters", "unknown", "yes"),
+        Save(at(1), "net", "unknown", "saved", "yes"),
+        Save(at(1), "net", "parameters", "saved", "yes", "unknown"),
+    ),
+    loads=(
+        Load(at(1), "net", SILENT, "no", "yes"),
+        Load(at(1), "net", setting(value=False), "unknown", "yes", step(1)),
+    ),
+)
+
+EVERYTHING = Facts(
+    norms=(norm(momentum=0.9, eps=0.8), norm(eps=setting(0.8, position=1)), norm(eps=0)),
+    uses=(
+        use(chain("ReLU", "Conv2d")),
+        use(chain("Sigmoid", "Conv2d", "ReLU", "BatchNorm2d")),
+        use((Op("conv", "conv", at(4), TestBiasBeforeBatchNorm.CONV),)),
+        use((Op("dropout", "Dropout", at(4), layer("Dropout", p=0.5)),)),
+    ),
+    answers=(ANSWER,),
+    overrides=tuple(
+        replace(OVERRIDE, **{name: value})
+        for name, value in {"reaches": "no", "honours": "no", "returns": "nothing"}.items()
+    ),
+    unregistered=tuple(
+        Unregistered(norm(), at(5), "Net", held) for held in ("list", "tuple", "dict", "closure", "forward")
+    ),
+    forwards=tuple(
+        replace(forward, batchnorm=batchnorm, dropout="yes")
+        for forward in (FORWARD, TRAINING)
+        for batchnorm in ("yes", "no", "unknown")
+    ),
+    feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
+    saves=(SAVE, replace(SAVE, batchnorm="unknown")),
+    loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
+)
+
+
+@pytest.mark.parametrize("code", RULE)
+class TestEachRule:
+    def test_is_silent_about_what_is_unknown(self, code):
+        assert not list(RULE[code].check(NOTHING_KNOWN))
+
+    def test_is_silent_where_there_is_nothing(self, code):
+        assert not list(RULE[code].check(Facts()))
+
+    def test_speaks_in_one_sentence_or_two(self, code):
+        found = list(RULE[code].check(EVERYTHING))
+        assert found
+        for claim in found:
+            assert re.match(r"[A-Z`]", claim.message)
+            assert claim.message.endswith(".")
+            assert 1 <= len(re.findall(r"\.(?=\s|$)", claim.message)) <= 2
+            assert len(claim.message) <= 260
+            assert "  " not in claim.message
+            assert "UNKNOWN" not in claim.message
+
+    def test_tells_the_reader_what_to_do(self, code):
+        verbs = re.compile(
+            r"\b(call|pass|use|make|wrap|move|swap|keep|leave|end|check|let|add|is \S+ here)\b"
+        )
+        assert all(verbs.search(claim.message) for claim in RULE[code].check(EVERYTHING))
+
+
+def test_everything_is_unknown_in_each_kind_of_fact():
+    filled = {field.name for field in fields(Facts) if getattr(NOTHING_KNOWN, field.name)}
+    assert filled == {field.name for field in fields(Facts)} - {"unregistered"}  # it holds no question
