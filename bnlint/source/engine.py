@@ -17,12 +17,20 @@ from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project
 from bnlint.source.read import Unreadable
+from bnlint.source.overrides import overrides
+from bnlint.source.scripts import Scripts
+from bnlint.source.state import State
 from bnlint.source.structure import Structure
-from bnlint.source.values import ClassVal, Func, Module
+from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
 
 BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
 """What a function calls that writes an order of layers."""
+
+
+ENTRY_FUEL = 3_000
+"""Statements that one function may take that nobody calls."""
+OWN = frozenset({"train", "eval", "__init__", "forward"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +110,54 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
     for func in functions(run, project):
         with guarded(func.module.filename, faults):
             structure.run_function(func)
+    for cls in list(project.classes):
+        with guarded(cls.module.filename, faults):
+            run_methods(run, cls)
+    for module in list(project.modules.values()):
+        for func in module_functions(run, module):
+            if "mode" in func.function.words and id(func.function) not in run.visited:
+                with guarded(func.module.filename, faults):
+                    run_entry(run, func, None)
+    scripts = Scripts(structure)
     return Facts(
+        forwards=tuple(scripts.forwards()),
+        feeds=tuple(scripts.feeds()),
+        loads=tuple(scripts.loads()),
+        saves=tuple(scripts.saves()),
+        overrides=tuple(overrides(structure, project.classes)),
         norms=structure.norms(),
         uses=structure.uses(),
         answers=tuple(structure.answers()),
         unregistered=tuple(structure.unregistered()),
     )
+
+
+def run_methods(run: Interpreter, cls: ClassVal) -> None:
+    """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
+    methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
+    wanted = [m for m in methods if "mode" in m.words and id(m) not in run.visited]
+    if not wanted or not {m.name for m in wanted} - {"train", "eval", "__init__", "forward"}:
+        return
+    called = {name for m in methods for name in m.calls}
+    obj = Obj(fresh(), cls, Args(), Place(cls.module.filename, cls.klass.span))
+    run.events.outside = True
+    try:
+        for method in sorted(wanted, key=lambda m: m.name in called):
+            func = run.objects.find(cls, method.name)
+            if isinstance(func, Func) and id(method) not in run.visited and method.name not in OWN:
+                run_entry(run, func, obj)
+    finally:
+        run.events.outside = False
+
+
+def run_entry(run: Interpreter, func: Func, receiver: Obj | None) -> None:
+    """Run a function that nobody calls, with unknown arguments."""
+    run.fuel = ENTRY_FUEL
+    with run.aside():
+        run.state = State(run.root)
+        if receiver is not None and not receiver.ready:
+            run.objects.prepare(receiver)
+        run.run(func, Args(), receiver, None)
 
 
 def functions(run: Interpreter, project: Project) -> Iterator[Func]:

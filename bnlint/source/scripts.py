@@ -1,0 +1,309 @@
+"""What programs do with models: evaluate, train, feed, save and load them. The record becomes facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
+from bnlint.finding import Step
+from bnlint.source import events
+from bnlint.source.state import SetAt
+from bnlint.source.structure import Structure, where_of
+from bnlint.source.values import Args, ClassVal, Const, Either, External, Obj, Place, Sym, Value, alternatives
+
+EVALUATION: Final = frozenset(
+    {"test", "tests", "testing", "val", "valid", "validate", "validation", "eval", "evaluate", "evaluation", "evaluator"}
+    | {"infer", "inference", "predict", "prediction", "predictions", "evaluating", "validating"}
+)
+"""Words in the name of a function that evaluates."""
+PREDICTION: Final = frozenset({"infer", "inference", "predict", "prediction", "predictions", "evaluate", "validate"})
+"""Of these, the ones that say so whatever the data."""
+TRAINING: Final = frozenset({"train", "training", "fit", "finetune", "trainer", "update", "optimize", "learn"})
+"""Words in the name of a function that trains."""
+SPECIAL: Final = frozenset(
+    {"bn", "precise", "adapt", "adaptation", "tta", "tent", "calibrate", "calibration", "stats", "statistics", "mc"}
+    | {"memory", "bank", "momentum", "ema", "teacher", "generate", "generator", "sample", "sampling", "flops", "profile"}
+    | {"benchmark", "speed", "summary", "init", "initialize", "warmup", "export", "trace", "onnx", "dropout", "maml", "inner"}
+    | {"attack", "bayesian", "uncertainty", "visualize", "embed", "forward", "step", "meta", "swa", "gan", "params", "count"}
+)
+"""Words that say why a forward in train mode may be meant."""
+HELD_OUT: Final = re.compile(
+    r"(?<![a-z])(test|val|valid|validation|eval|dev|query|gallery)(?=_|\d|\W|$|loader|data|set|iter|dl|gen|batch|[A-Z])"
+    r"|(?<=[a-z_])(Test|Val|Valid|Validation|Eval)(?=[A-Z_]|$|\W|loader|data|set)"
+)
+"""Names of data that is held out."""
+DUMMY: Final = frozenset(
+    {"rand", "randn", "zeros", "ones", "empty", "randint", "full", "rand_like", "randn_like", "ones_like", "zeros_like"}
+    | {"arange", "noise", "fixed_noise", "dummy_input", "dummy", "z"}
+)
+"""Data that is made up: such a forward only tries the model."""
+LOADERS: Final = ("DataLoader", "DataLoaderX", "MultiEpochsDataLoader")
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in snake case or camel case."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return [w for w in re.split(r"[^a-z]+", spaced.lower()) if w]
+
+
+class Scripts:
+    """Turns the record of what happened into facts."""
+
+    def __init__(self, structure: Structure) -> None:
+        self.structure = structure
+        self.run = structure.run
+        self.record = structure.run.events.record
+        self.trained_files = {e.place.filename for e in self.record.forwards if e.trained}
+        self.trained_files |= {p.filename for p in self.record.training_loops}
+        self.evaluated = {s for e in self.record.forwards if not e.trained for s in e.modes}
+
+    # forwards
+
+    def forwards(self) -> Iterator[Forward]:
+        for event in self.record.forwards:
+            why = () if event.trained else tuple(self.evaluation(event))
+            purpose: Literal["training", "evaluation", "unknown"] = (
+                "training" if event.trained else "evaluation" if why else "unknown"
+            )
+            if purpose == "unknown":
+                continue
+            modes = frozenset(m.mode for m in event.modes)
+            stuck = self.stuck(event) if event.trained else None
+            if purpose == "training" and stuck is None:
+                continue
+            if purpose == "evaluation" and modes != {"train"}:
+                continue
+            yield Forward(
+                model=self.name(event.model),
+                where=where_of(event.place),
+                purpose=purpose,
+                modes=modes,
+                batchnorm=self.structure.has_batchnorm(event.model),
+                dropout="unknown",
+                why=why,
+                path=tuple(self.path(event)),
+                stuck=None if stuck is None else Step(where_of(stuck.place), "this `eval()` is still in force in the next turn"),
+                loop=where_of(event.loops[0].place) if event.loops else None,
+                assumed=self.assumption(event.model),
+            )
+
+    def name(self, model: Value) -> str:
+        return model.name or "the model" if isinstance(model, Obj | Sym) else "the model"
+
+    def assumption(self, model: Value) -> str | None:
+        if isinstance(model, Obj) and model.assumed:
+            return f"`{self.name(model)}` was saved in train mode and contains BatchNorm"
+        return None
+
+    def path(self, event: events.Forward) -> Iterator[Step]:
+        """Where the model was built, who last set its mode, who called."""
+        model = event.model
+        shown: set[Place] = set()
+        if isinstance(model, Obj):
+            shown.add(model.place)
+            yield Step(where_of(model.place), f"`{self.name(model)}` is built here, in train mode")
+        for mode in event.modes:
+            if mode.place not in shown and mode.place.filename:
+                shown.add(mode.place)
+                yield Step(where_of(mode.place), mode.how)
+        for call in event.calls:
+            if call.place is not None and call.place not in shown:
+                shown.add(call.place)
+                yield Step(where_of(call.place), f"`{call.name}` is called here")
+
+    # evaluation
+
+    def evaluation(self, event: events.Forward) -> Iterator[Step]:
+        """What shows that a forward evaluates; nothing where it may as well not."""
+        if self.is_special(event) or self.is_made_up(event.args):
+            return
+        inner = event.calls[-1] if event.calls else None
+        function = self.evaluating_function(event)
+        loop = next((lp for lp in reversed(event.loops) if HELD_OUT.search(lp.words)), None)
+        held_out = self.held_out(event)
+        no_grad = event.contexts[-1] if event.contexts else None
+        trains_here = any(lp.place in self.record.training_loops for lp in event.loops)
+        if inner is not None and inner.function in self.record.training_functions and held_out is None and loop is None:
+            return
+        steps: list[Step] = []
+        if function is not None and function.place is not None:
+            steps.append(Step(where_of(function.place), f"`{function.name}` evaluates"))
+        if held_out is not None:
+            steps.append(Step(where_of(event.place), f"its data comes from `{held_out}`"))
+        if no_grad is not None:
+            steps.append(Step(where_of(no_grad.place), f"`{no_grad.what}`: no gradients, but BatchNorm is not in eval mode"))
+        named = function is not None and (bool(set(words(function.name)) & PREDICTION) or no_grad or held_out or event.loops)
+        if named or held_out is not None or (no_grad is not None and not trains_here):
+            yield from steps
+        elif self.is_loaded(event.model) and event.place.filename not in self.trained_files:
+            yield Step(where_of(event.place), "its weights were loaded, and nothing here trains")
+
+    def evaluating_function(self, event: events.Forward) -> events.Call | None:
+        """The innermost function whose name says that it evaluates, unless one inside it trains."""
+        for call in reversed(event.calls):
+            if call.function in self.record.training_functions:
+                return None
+            found = set(words(call.name))
+            if found & EVALUATION and not found & TRAINING:
+                return call
+        return None
+
+    def is_special(self, event: events.Forward) -> bool:
+        """Whether a name says that train mode may be meant, or that this is a test of the code."""
+        inner = event.calls[-1].name if event.calls else ""
+        if set(words(inner)) & SPECIAL:
+            return True
+        name = event.place.filename.rpartition("/")[2]
+        return any(c.name.startswith(("test_", "check_")) for c in event.calls) and name.startswith(("test_", "conftest"))
+
+    def is_made_up(self, args: Args) -> bool:
+        values = [v for a in args.items for _, v in alternatives(a.value)]
+        named = [v.name for v in values if isinstance(v, Sym)]
+        return bool(named) and all(n in DUMMY for n in named)
+
+    def held_out(self, event: events.Forward) -> str | None:
+        """The name of the held-out data that a forward is given."""
+        source = event.source
+        names: list[str] = []
+        while isinstance(source, Obj) and source.args.items and not source.name:
+            inner = source.args.items[0].value
+            source = inner if isinstance(inner, Obj | Sym) else None
+        if isinstance(source, Obj | Sym) and source.name:
+            names.append(source.name)
+        if event.loops:
+            names.append(event.loops[-1].words)
+        return next((n for n in names if HELD_OUT.search(n)), None)
+
+    def is_loaded(self, model: Value) -> bool:
+        return isinstance(model, Obj) and (model.assumed or model.key in self.record.loaded)
+
+    # stuck in eval
+
+    def stuck(self, event: events.Forward) -> SetAt | None:
+        """An `eval()` of an earlier turn that nothing has undone."""
+        now = dict(event_turn(event))
+        left = [m for m in event.modes if m.mode == "eval" and self.is_earlier(m, now)]
+        for other in event.modes:
+            if other.mode != "eval" and not (other.mode == "train" and self.is_before(other, now)):
+                return None
+        found = next((m for m in left if m in self.evaluated or set(words(m.purpose)) & EVALUATION), None)
+        return found if len(left) == sum(m.mode == "eval" for m in event.modes) else None
+
+    def is_earlier(self, mode: SetAt, now: dict[object, int]) -> bool:
+        return any(span in now and turn < now[span] for span, turn in mode.turn)
+
+    def is_before(self, mode: SetAt, now: dict[object, int]) -> bool:
+        """Whether a mode was set before this turn of the loops began."""
+        return mode.turn != tuple(now.items())
+
+    # loaders
+
+    def feeds(self) -> Iterator[Feed]:
+        seen: set[Place] = set()
+        for event in self.record.forwards:
+            if not event.trained or {m.mode for m in event.modes} & {"eval"}:
+                continue
+            for loader in self.loaders(event):
+                if loader.place in seen:
+                    continue
+                size = self.batch_size(loader)
+                batchnorm = self.structure.has_batchnorm(event.model)
+                if size is None or batchnorm != "yes":
+                    continue
+                seen.add(loader.place)
+                yield Feed(
+                    where_of(loader.place),
+                    size,
+                    self.name(event.model),
+                    batchnorm,
+                    self.frozen(event.model),
+                    path=tuple(self.path(event)),
+                )
+
+    def loaders(self, event: events.Forward) -> Iterator[Obj]:
+        """The DataLoaders that a training step draws from."""
+        sources: list[Value] = [event.source] if event.source is not None else []
+        sources += [lp.source for lp in event.loops if lp.source is not None]
+        for source in sources:
+            yield from self.loaders_in(source, 0)
+
+    def loaders_in(self, source: Value, depth: int) -> Iterator[Obj]:
+        for _, value in alternatives(self.run.force(source)):
+            if not isinstance(value, Obj) or depth > 4:
+                continue
+            if isinstance(value.cls, External) and value.cls.path.endswith(LOADERS):
+                yield value
+            elif isinstance(value.cls, External):
+                for arg in value.args.positional():
+                    yield from self.loaders_in(arg.value, depth + 1)
+
+    def batch_size(self, loader: Obj) -> Setting | None:
+        """How many samples a loader gives at once; None where something else decides."""
+        given = loader.args.get(1, "batch_size")
+        if loader.args.value(None, "batch_sampler") is not None or loader.args.open:
+            return None
+        where = where_of(loader.place)
+        if given is None:
+            return Setting(1, where, given=False)
+        value = self.run.force(given.value)
+        known = value if isinstance(value, Const) else value.default if isinstance(value, Sym) else None
+        if known is None:
+            return Setting(UNKNOWN, where_of(given.place))
+        steps: tuple[Step, ...] = ()
+        if known.place is not None and known.place != given.place:
+            steps = (Step(where_of(known.place), f"`{known.name or 'batch_size'}` is {known.value!r}"),)
+        return Setting(known.value, where_of(given.place), evidence=steps)
+
+    def frozen(self, model: Value) -> Answer3:
+        """Whether the BatchNorm layers of a model may be kept in eval mode."""
+        if not isinstance(model, Obj):
+            return "unknown"
+        if isinstance(model.cls, ClassVal):
+            if self.run.objects.find(model.cls, "train") is not None:
+                return "unknown"
+        if any(a.name is not None and "freeze" in a.name for a in model.args.items):
+            return "unknown"
+        children = self.run.events.modes_of(Sym((model.key, "children")))
+        return "unknown" if any(m.mode != "train" for m in children) else "no"
+
+    # state
+
+    def loads(self) -> Iterator[Load]:
+        for event in self.record.loads:
+            strict = event.args.get(1, "strict")
+            value = self.run.force(strict.value) if strict is not None else None
+            setting = Setting(True, where_of(event.place), given=False)
+            if strict is not None:
+                setting = Setting(value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place))
+            if setting.value is not False:
+                continue
+            dropped = hash(event.result.key) in self.record.discarded
+            yield Load(
+                where_of(event.place),
+                self.name(event.model),
+                setting,
+                "no" if dropped else "unknown",
+                self.structure.has_batchnorm(event.model),
+            )
+
+    def saves(self) -> Iterator[Save]:
+        for event in self.record.saves:
+            what = event.taken.what
+            if what not in {"parameters", "trainable", "filtered"}:
+                continue
+            yield Save(
+                where_of(event.taken.place),
+                self.name(event.taken.model),
+                what,  # type: ignore[arg-type]
+                "saved" if event.how == "saved" else "exchanged",
+                self.structure.has_batchnorm(event.taken.model),
+            )
+
+
+def event_turn(event: events.Forward) -> tuple[tuple[object, int], ...]:
+    return tuple((loop.place.span, loop.turn) for loop in event.loops)
+
+
+__all__ = ["Either", "Scripts"]
