@@ -18,7 +18,7 @@ from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project
 from bnlint.source.read import Unreadable
 from bnlint.source.overrides import overrides
-from bnlint.source.scripts import Scripts
+from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
@@ -30,6 +30,8 @@ BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batc
 
 ENTRY_FUEL = 3_000
 """Statements that one function may take that nobody calls."""
+LAST_FUEL = 100_000
+"""Statements that gathering the facts may take, for values that nobody asked for before."""
 OWN = frozenset({"train", "eval", "__init__", "forward"})
 
 
@@ -118,6 +120,7 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
             if "mode" in func.function.words and id(func.function) not in run.visited:
                 with guarded(func.module.filename, faults):
                     run_entry(run, func, None)
+    run.fuel = LAST_FUEL
     scripts = Scripts(structure)
     return Facts(
         forwards=tuple(scripts.forwards()),
@@ -139,15 +142,46 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
     if not wanted or not {m.name for m in wanted} - {"train", "eval", "__init__", "forward"}:
         return
     called = {name for m in methods for name in m.calls}
-    obj = Obj(fresh(), cls, Args(), Place(cls.module.filename, cls.klass.span))
-    run.events.outside = True
-    try:
-        for method in sorted(wanted, key=lambda m: m.name in called):
-            func = run.objects.find(cls, method.name)
-            if isinstance(func, Func) and id(method) not in run.visited and method.name not in OWN:
-                run_entry(run, func, obj)
-    finally:
-        run.events.outside = False
+    ordered = sorted(wanted, key=lambda m: (m.name in called, m.name))
+    own = [m for m in ordered if m.name not in OWN or run.objects.is_module(cls) == "no"]
+    training = [m for m in own if is_training(m)]
+    for names, outside in ((training, False), ([m for m in own if m not in training], True)):
+        obj = Obj(fresh(), cls, Args(), Place(cls.module.filename, cls.klass.span))
+        run.events.outside = outside
+        with instance(run, obj):
+            if outside and training:
+                call_methods(run, cls, obj, training)
+            run.events.sequel = outside
+            call_methods(run, cls, obj, names)
+
+
+@contextmanager
+def instance(run: Interpreter, obj: Obj) -> Iterator[None]:
+    """An instance whose methods are called one after the other, and nothing else."""
+    with run.aside():
+        run.state = State(run.root)
+        try:
+            yield
+        finally:
+            run.events.outside = run.events.sequel = False
+
+
+def call_methods(run: Interpreter, cls: ClassVal, obj: Obj, methods: list[ir.Function]) -> None:
+    for method in methods:
+        func = run.objects.find(cls, method.name)
+        if isinstance(func, Func) and (id(method) not in run.visited or run.events.outside):
+            run.fuel = ENTRY_FUEL
+            run.objects.prepare(obj)
+            try:
+                run.run(func, Args(), obj, None)
+            except OutOfFuel:
+                return
+
+
+def is_training(method: ir.Function) -> bool:
+    """Whether a method trains: whoever calls it has not put the model into eval mode before."""
+    named = set(words(method.name))
+    return "step" in method.words and bool(named & TRAINING) and not named & EVALUATION
 
 
 def run_entry(run: Interpreter, func: Func, receiver: Obj | None) -> None:

@@ -66,6 +66,7 @@ class Forward:
     loops: tuple[Loop, ...]
     args: Args
     source: Value | None
+    outside: bool = False
     trained: bool = False
 
 
@@ -113,6 +114,7 @@ class Record:
     training_functions: set[int] = field(default_factory=set)
     loaded: set[Hashable] = field(default_factory=set)
     norms: list[Obj] = field(default_factory=list)
+    switched: list[SetAt] = field(default_factory=list)
 
 
 class Events:
@@ -124,6 +126,7 @@ class Events:
         self.producers: dict[int, Forward] = {}
         self.kept: list[Flow] = []
         self.outside = False
+        self.sequel = False
 
     # modes
 
@@ -152,6 +155,7 @@ class Events:
         run.clock += 1
         where = SetAt(mode, place, how, self.purpose_here(), self.turn())
         run.state.set((key, MODE), ModeRecord(run.clock, (where,)))
+        self.record.switched.append(where)
 
     def purpose_here(self) -> str:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)
@@ -267,6 +271,7 @@ class Events:
             tuple(self.run.loops),
             args,
             self.run.library.source_of(args),
+            self.sequel,
         )
         self.record.forwards.append(event)
         if flow is not None:

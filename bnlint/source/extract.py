@@ -23,6 +23,9 @@ MARKERS: Final = {
 }
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""
 
+MODEL_NAME: Final = re.compile(r"net|model|coder|classif|backbone|generator|discrim|student|teacher|^[GDf]$", re.IGNORECASE)
+"""What models are called: a function that calls one of these forwards."""
+
 RELEVANT: Final = re.compile(
     rb"[Bb]atch_?[Nn]orm|torch|\.eval\(|\.train\(|no_grad|state_dict|DataLoader|nn\.|norm|batch_size|argparse|import"
 )
@@ -96,14 +99,18 @@ class Lowering:
         outer_generator, self.generator = self.generator, False
         body = self.block(node.body)
         decorators = tuple(self.expr(d) for d in node.decorator_list)
+        params = self.params(node.args)
+        words = self.words(node)
+        if any(p.name in self.calls for p in params) or any(map(MODEL_NAME.search, self.calls)):
+            words |= {"forward"}
         function = ir.Function(
             node.name,
-            self.params(node.args),
+            params,
             body,
             decorators,
             named_span(node),
             frozenset(self.calls),
-            self.words(node),
+            words,
             self.generator,
         )
         self.calls = outer | self.calls

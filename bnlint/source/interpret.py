@@ -273,7 +273,9 @@ class Interpreter:
         items = self.items(source)
         if items is not None and not items.open:
             held = list(items.held)
-            if len(held) > MOST_TURNS:
+            if not self.eager and isinstance(source, Obj):
+                held = held[:2]
+            elif len(held) > MOST_TURNS:
                 held = [*held[:3], *held[-2:]]
             return [(h.guards, h.value) for h in held if not contradicts(h.guards, self.state.guards)]
         return [(ALWAYS, self.element(source, turn)) for turn in range(2)]

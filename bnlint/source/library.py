@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 MOST_COPIES: Final = 3
 """`[block] * n` repeats its items this often at most: more shows nothing new."""
+INDEX: Final = frozenset({int, type(None)})
 LONGEST: Final = 4096
 """Longer strings and ranges are not computed."""
 
@@ -534,7 +535,7 @@ class Library:
             case ListVal() | Obj():
                 items = self.items(base)
                 known = [b.value if isinstance(b, Const) else None for b in bounds]
-                is_known = all(b is None or isinstance(b, Const) for b in bounds)
+                is_known = all(b is None or (isinstance(b, Const) and type(b.value) in INDEX) for b in bounds)
                 if items is None or items.open or not is_known:
                     return self.sliced_unknown(base, items)
                 held = items.held[slice(*known)]
@@ -732,6 +733,8 @@ class Library:
         first = self.run.force(first)
         if isinstance(first, Obj):
             return self.run.events.copied(first, place)
+        if isinstance(first, Sym):
+            return Sym(fresh(), first.name, first.default, first.source)
         return first
 
     def handle_parser(self, args: Args, place: Place) -> Value:

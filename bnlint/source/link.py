@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BUILTINS: Final = frozenset(dir(builtins))
 MODULE_FUEL: Final = 8_000
 """Statements that the body of one file may take."""
-ACTING: Final = frozenset({"mode", "step", "loader", "state"})
+ACTING: Final = frozenset({"mode", "step", "loader", "state", "forward"})
 """What a function must be about for its call to matter beyond its result."""
 
 

@@ -73,7 +73,7 @@ class Scripts:
             stuck = self.stuck(event) if event.trained else None
             if purpose == "training" and stuck is None:
                 continue
-            if purpose == "evaluation" and modes != {"train"}:
+            if purpose == "evaluation" and (modes != {"train"} or self.is_callers_choice(event)):
                 continue
             yield Forward(
                 model=self.name(event.model),
@@ -175,6 +175,19 @@ class Scripts:
         if event.loops:
             names.append(event.loops[-1].words)
         return next((n for n in names if HELD_OUT.search(n)), None)
+
+    def is_callers_choice(self, event: events.Forward) -> bool:
+        """Whether a method was called from outside, after another one had set the mode.
+
+        Then the caller may have changed it in between, unless the method itself switches other models.
+        """
+        if not event.outside or not event.calls:
+            return False
+        here = event.calls[0].name
+        if all(m.purpose.split(" > ")[0] == here for m in event.modes):
+            return False
+        switched = {m.purpose.split(" > ")[0] for m in self.record.switched if m.mode == "eval"}
+        return here not in switched
 
     def is_loaded(self, model: Value) -> bool:
         return isinstance(model, Obj) and (model.assumed or model.key in self.record.loaded)

@@ -14,7 +14,7 @@ from bnlint.source.events import Normalised
 from bnlint.source.interpret import Interpreter, OutOfFuel, spell
 from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
 from bnlint.source.link import architecture_of
-from bnlint.source.objects import BASE_ARGS
+from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS
 from bnlint.source.state import PARENTS, State
 from bnlint.source.values import (
     ALWAYS,
@@ -266,6 +266,8 @@ class Structure:
             return "yes" if kind == "batchnorm" else "no"
         container = self.run.objects.is_container(obj)
         if container is None and isinstance(obj.cls, External):
+            if obj.cls.path.startswith("torch.nn.") or obj.cls.path.endswith(LOSS_ENDINGS):
+                return "no"
             return zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args)) or "unknown"
         try:
             with self.alone():

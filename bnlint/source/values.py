@@ -16,7 +16,7 @@ Guard: TypeAlias = tuple[Hashable, bool]
 Guards: TypeAlias = frozenset[Guard]
 ALWAYS: Guards = frozenset()
 
-MOST_ALTERNATIVES = 6
+MOST_ALTERNATIVES = 8
 """More ways than this to compute one value are not followed."""
 
 
