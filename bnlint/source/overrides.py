@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from bnlint.facts import Answer3, Override
 from bnlint.source import summary as ir
-from bnlint.source.objects import last_name
+from bnlint.source.layers import torch_name
+from bnlint.source.objects import Objects, last_name
 from bnlint.source.structure import Structure, where_of
-from bnlint.source.values import ClassVal, Place
+from bnlint.source.values import Args, ClassVal, External, Func, Obj, Place, fresh
+
+FREEZING: Final = re.compile(r"freeze|frozen|eval|fix_|fixed", re.IGNORECASE)
+"""A function with such a name, called behind `super().train(mode)`, puts parts back into eval mode."""
+TRAVERSING: Final = frozenset({"children", "modules", "named_children", "named_modules", "apply", "setattr"})
+"""What a method calls that switches the layers below it by hand."""
+HARMLESS: Final = frozenset({"super", "isinstance", "print", "type", "id", "len", "hasattr", "getattr", "repr", "str"})
+DEEPEST: Final = 3
+"""Methods of its own that an override calls within each other and that are read with it."""
 
 
 def overrides(structure: Structure, classes: list[ClassVal]) -> Iterator[Override]:
@@ -19,51 +30,122 @@ def overrides(structure: Structure, classes: list[ClassVal]) -> Iterator[Overrid
             continue
         for stmt in cls.klass.body:
             if isinstance(stmt, ir.Function) and stmt.name in {"train", "eval"} and stmt.params:
-                yield override(cls, stmt)
+                yield override(structure, cls, stmt)
 
 
-def override(cls: ClassVal, method: ir.Function) -> Override:
+@dataclass(slots=True)
+class Body:
+    """What an override calls, itself or through methods of its own; `lost` where not all could be read."""
+
+    supers: list[ir.Call] = field(default_factory=list)
+    switches: list[ir.Call] = field(default_factory=list)
+    others: list[ir.Call] = field(default_factory=list)
+    sets_flag: bool = False
+    lost: bool = False
+
+
+def override(structure: Structure, cls: ClassVal, method: ir.Function) -> Override:
     name: Literal["train", "eval"] = "train" if method.name == "train" else "eval"
-    receiver = method.params[0].name
-    calls = list(calls_in(method.body))
-    supers = [c for c in calls if is_super(c, name)]
-    modes = [c for c in calls if is_switch(c) and not is_super(c, name)]
-    parameter = method.params[1].name if len(method.params) > 1 else ""
-    used = {n for n in names_in(method.body)}
+    body = Body()
+    read(body, structure.run.objects, cls, method, name, DEEPEST)
+    place = Place(cls.module.filename, method.span)
     return Override(
         cls=cls.klass.name,
         method=name,
-        where=where_of(Place(cls.module.filename, method.span)),
-        returns=returns(method.body, receiver),
-        reaches=reaches(supers, modes, calls, method),
-        honours=honours(parameter, used, method, supers),
-        always_eval=any(is_constant_false(c) for c in (*supers, *modes)),
+        where=where_of(place),
+        returns=returns(method.body, method.params[0].name),
+        reaches=reaches(body, method),
+        honours=honours(body, method),
+        batchnorm=structure.has_batchnorm(Obj(fresh(), cls, Args(), place)),
+        always_eval=name == "train" and keeps_eval(body),
     )
 
 
-def reaches(supers: list[ir.Call], modes: list[ir.Call], calls: list[ir.Call], method: ir.Function) -> Answer3:
+def read(body: Body, objects: Objects, cls: ClassVal, method: ir.Function, name: str, depth: int) -> None:
+    """Collect the calls of a method and of the class's own methods that it calls."""
+    receiver = method.params[0].name if method.params else ""
+    body.sets_flag |= sets_flag(method.body)
+    for call in calls_in(method.body):
+        if is_super(call, name, receiver):
+            body.supers.append(call)
+        elif call_name(call) in {"train", "eval"}:
+            body.switches.append(call)
+        else:
+            body.others.append(call)
+            follow(body, objects, cls, call, receiver, name, depth)
+
+
+def follow(body: Body, objects: Objects, cls: ClassVal, call: ir.Call, receiver: str, name: str, depth: int) -> None:
+    """`self.method(…)` is read too; who else gets hold of `self` may do anything."""
+    match call.func:
+        case ir.Get(base=ir.Name(id=base), attr=attr) if base == receiver:
+            found = objects.find(cls, attr)
+            if isinstance(found, Func) and depth:
+                read(body, objects, cls, found.function, name, depth - 1)
+            elif found is not None or not is_closed(objects, cls):
+                body.lost = True
+            return
+    if call_name(call) not in HARMLESS and any(arg.value == ir.Name(receiver) for arg in call.args):
+        body.lost = True
+
+
+def is_closed(objects: Objects, cls: ClassVal) -> bool:
+    """Whether every base of a class is the project's own or torch's."""
+    for base in objects.bases(cls):
+        match base:
+            case ClassVal():
+                continue
+            case External(path=path) if torch_name(path) is not None or path == "builtins.object":
+                continue
+        return False
+    return True
+
+
+def reaches(body: Body, method: ir.Function) -> Answer3:
     """Whether the method gets to torch's own switch, or does what it does."""
-    if supers:
+    if body.supers:
         return "yes"
-    if modes or any(isinstance(s, ir.For | ir.While | ir.With) for s in method.body):
-        return "unknown"
     abstract = any(last_name(d) in {"abstractmethod", "overload"} for d in method.decorators)
-    if abstract or not method.body or isinstance(method.body[0], ir.Raise):
+    if body.lost or body.switches or abstract or not method.body or isinstance(method.body[0], ir.Raise):
         return "unknown"
-    if any(call_name(c) in {"children", "modules", "apply", "setattr"} for c in calls):
+    if any(call_name(c) in TRAVERSING for c in body.others):
         return "unknown"
     return "no"
 
 
-def honours(parameter: str, used: set[str], method: ir.Function, supers: list[ir.Call]) -> Answer3:
+def honours(body: Body, method: ir.Function) -> Answer3:
     """Whether the parameter `mode` decides anything."""
-    if method.name == "eval" or any(p.kind in {"*", "**"} for p in method.params):
+    if method.name == "eval" or body.lost or any(p.kind in {"*", "**"} for p in method.params):
         return "unknown"
-    if parameter in used:
+    parameter = method.params[1].name if len(method.params) > 1 else ""
+    if parameter in set(names_in(method.body)):
         return "yes"
-    if any(c.args for c in supers):
+    receiver = ir.Name(method.params[0].name)
+    if any(not isinstance(a.value, ir.Lit) and a.value != receiver for c in body.supers for a in c.args):
         return "unknown"
-    return "no" if parameter == "mode" or supers else "unknown"
+    return "no" if parameter == "mode" or body.supers else "unknown"
+
+
+def keeps_eval(body: Body) -> bool:
+    """The model, or a part of it, goes back to eval mode whatever is asked."""
+    if any(is_constant_false(c) for c in (*body.supers, *body.switches)):
+        return True
+    if not body.supers:
+        return False
+    return (
+        body.sets_flag
+        or any(call_name(c) == "eval" for c in body.switches)
+        or any(FREEZING.search(call_name(c)) or call_name(c) == "apply" for c in body.others)
+    )
+
+
+def sets_flag(block: ir.Block) -> bool:
+    """`layer.training = False`"""
+    for stmt in statements(block):
+        match stmt:
+            case ir.Assign(targets=(ir.Get(attr="training"),), value=ir.Lit(value=False)):
+                return True
+    return False
 
 
 def returns(body: ir.Block, receiver: str) -> Literal["self", "nothing", "unknown"]:
@@ -140,20 +222,16 @@ def call_name(call: ir.Call) -> str:
     return last_name(call.func)
 
 
-def is_super(call: ir.Call, name: str) -> bool:
+def is_super(call: ir.Call, name: str, receiver: str) -> bool:
     """`super().train(…)`, `super(Net, self).eval()`, `nn.Module.train(self, …)`, `self.train(False)` in eval."""
     match call.func:
         case ir.Get(base=ir.Call(func=ir.Name(id="super"))):
             return call_name(call) in {"train", "eval"}
-        case ir.Get(base=ir.Get(attr="Module") | ir.Name(id="Module"), attr=attr):
-            return attr in {"train", "eval"}
-        case ir.Get(base=ir.Name(), attr="train"):
+        case ir.Get(base=ir.Name(id=base), attr="train") if base == receiver:
             return name == "eval"
+        case ir.Get(base=ir.Get() | ir.Name(), attr="train" | "eval"):
+            return any(arg.value == ir.Name(receiver) for arg in call.args[:1])
     return False
-
-
-def is_switch(call: ir.Call) -> bool:
-    return call_name(call) in {"train", "eval"}
 
 
 def is_constant_false(call: ir.Call) -> bool:
