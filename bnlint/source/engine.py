@@ -106,7 +106,11 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
             if module is not None:
                 project.start(run, module)
     for cls in list(project.classes):
-        if cls.module.filename in summaries and "norm" in cls.klass.words and run.objects.is_module(cls) != "no":
+        if (
+            cls.module.filename in summaries
+            and "norm" in cls.klass.words
+            and run.objects.is_module(cls) != "no"
+        ):
             with guarded(cls.module.filename, faults):
                 structure.run_class(cls)
     for func in functions(run, project):

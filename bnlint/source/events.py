@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from bnlint.facts import Mode
 from bnlint.source import summary as ir
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
     from bnlint.source.summary import Span
 
-MODE_CHANGING: Final = re.compile(r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init", re.IGNORECASE)
+MODE_CHANGING: Final = re.compile(
+    r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init", re.IGNORECASE
+)
 """An unknown function with such a name may change the mode of what it is given."""
 
 MOST_ANCESTORS = 64
@@ -142,7 +144,27 @@ class Events:
             return
         run.clock += 1
         mode: Mode = "unknown" if self.outside else "train"
-        self.set_mode(obj.key, mode, obj.place, "built here: a new module is in train mode")
+        how = "built here: a new module is in train mode"
+        record = ModeRecord(run.clock, (SetAt(mode, obj.place, how, self.purpose_here(), self.turn()),))
+        run.root.set((obj.key, MODE), record)  # no branch knows another beginning
+
+    def assembled(self, obj: Obj) -> None:
+        """A container of modules that exist already: their modes count, not its own flag."""
+        run = self.run
+        items = run.library.items(obj)
+        if run.eager or items is None:
+            return
+        parts = [v for held in items.held for _, v in alternatives(held.value)]
+        modes = {m: None for v in parts if self.has_own_mode(v) for m in self.modes_of(v)}
+        if modes:
+            run.clock += 1
+            run.root.set((obj.key, MODE), ModeRecord(run.clock, tuple(modes)))
+
+    def has_own_mode(self, value: Value) -> TypeGuard[Obj | Sym]:
+        """Whether a part came from elsewhere: a new layer is in train mode like its container."""
+        if isinstance(value, Obj):
+            return self.run.objects.kind(value) is None
+        return isinstance(value, Sym)
 
     def is_surely_module(self, obj: Obj) -> bool:
         if isinstance(obj.cls, External):
@@ -191,7 +213,9 @@ class Events:
             if not isinstance(value, Const | Sym | Either) or args.items[0].name not in {None, "mode"}:
                 return False
             mode = "unknown" if truth.value is None else "train" if truth.value else "eval"
-        self.set_mode(base.key, mode, place, f"`{name}()` sets {mode} mode" if mode != "unknown" else "mode set")
+        self.set_mode(
+            base.key, mode, place, f"`{name}()` sets {mode} mode" if mode != "unknown" else "mode set"
+        )
         return True
 
     def training_flag(self, base: Obj | Sym) -> Value:
@@ -211,14 +235,26 @@ class Events:
                     self.set_mode(value.key, "unknown", place, "given to a function that is not known")
 
     def given_away(self, path: str, args: Args, place: Place) -> None:
-        if MODE_CHANGING.search(path.rpartition(".")[2]) and not path.startswith(("torch.nn.init", "torch.optim")):
+        if MODE_CHANGING.search(path.rpartition(".")[2]) and not path.startswith(
+            ("torch.nn.init", "torch.optim")
+        ):
             self.forget_modes(args, place)
 
     def unknown_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> None:
         """A method that the project does not define, of something that it may know."""
         if name == "step":
             self.mark_training()
-        if name in {"set_train", "set_eval", "freeze", "unfreeze", "train_mode", "eval_mode", "fit", "test", "predict"}:
+        if name in {
+            "set_train",
+            "set_eval",
+            "freeze",
+            "unfreeze",
+            "train_mode",
+            "eval_mode",
+            "fit",
+            "test",
+            "predict",
+        }:
             self.forget_modes(Args((ArgVal(None, base, place), *args.items)), place)
         elif MODE_CHANGING.search(name):
             self.forget_modes(args, place)
@@ -249,14 +285,16 @@ class Events:
                     self.run.state.set((copy.key, name), held)
         modes = self.modes_of(obj)
         self.run.clock += 1
-        self.run.state.set((copy.key, MODE), ModeRecord(self.run.clock, modes))
+        self.run.root.set((copy.key, MODE), ModeRecord(self.run.clock, modes))
         return copy
 
     # happenings
 
     def calls(self) -> tuple[Call, ...]:
         return tuple(
-            Call(f.name, f.site, id(f.func.function) if f.func else 0) for f in self.run.frames if f.func is not None
+            Call(f.name, f.site, id(f.func.function) if f.func else 0)
+            for f in self.run.frames
+            if f.func is not None
         )
 
     def forward(self, model: Obj | Sym, args: Args, place: Place, flow: Flow | None) -> None:

@@ -23,7 +23,9 @@ MARKERS: Final = {
 }
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""
 
-MODEL_NAME: Final = re.compile(r"net|model|coder|classif|backbone|generator|discrim|student|teacher|^[GDf]$", re.IGNORECASE)
+MODEL_NAME: Final = re.compile(
+    r"net|model|coder|classif|backbone|generator|discrim|student|teacher|^[GDf]$", re.IGNORECASE
+)
 """What models are called: a function that calls one of these forwards."""
 
 RELEVANT: Final = re.compile(
@@ -132,7 +134,9 @@ class Lowering:
     def params(self, args: ast.arguments) -> tuple[ir.Param, ...]:
         out: list[ir.Param] = []
         positional = [*((a, "position") for a in args.posonlyargs), *((a, "both") for a in args.args)]
-        defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
+        defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + list(
+            args.defaults
+        )
         for (arg, kind), default in zip(positional, defaults, strict=True):
             out.append(self.param(arg, kind, default))
         if args.vararg:
@@ -224,7 +228,6 @@ class Lowering:
     def hold(self, node: ast.Assert) -> Iterable[ir.Stmt]:
         return (ir.Assert(self.expr(node.test)),)
 
-
     def scope(self, node: ast.Global | ast.Nonlocal) -> Iterable[ir.Stmt]:
         kind = ir.Global if isinstance(node, ast.Global) else ir.Nonlocal
         return (kind(tuple(node.names)),)
@@ -277,7 +280,9 @@ class Lowering:
 
     def table(self, node: ast.Dict) -> Expr:
         pairs = zip(node.keys, node.values, strict=True)
-        return ir.Table(tuple((None if k is None else self.expr(k), self.expr(v)) for k, v in pairs), span(node))
+        return ir.Table(
+            tuple((None if k is None else self.expr(k), self.expr(v)) for k, v in pairs), span(node)
+        )
 
     def binary(self, node: ast.BinOp) -> Expr:
         return ir.Binary(OPERATORS.get(type(node.op), "?"), self.expr(node.left), self.expr(node.right))
@@ -367,7 +372,11 @@ JUMPS: Final[dict[type, ir.Stmt]] = {
     ast.Break: ir.Break(),
     ast.Continue: ir.Continue(),
 }
-COMPREHENSIONS: Final[dict[type, str]] = {ast.ListComp: "list", ast.SetComp: "set", ast.GeneratorExp: "generator"}
+COMPREHENSIONS: Final[dict[type, str]] = {
+    ast.ListComp: "list",
+    ast.SetComp: "set",
+    ast.GeneratorExp: "generator",
+}
 OPERATORS: Final[dict[type, str]] = {
     ast.Add: "+",
     ast.Sub: "-",

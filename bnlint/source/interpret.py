@@ -15,7 +15,7 @@ from bnlint.source import summary as ir
 from bnlint.source.events import Events
 from bnlint.source.library import Library
 from bnlint.source.objects import Objects
-from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS, PARENTS, Arm, State, join
+from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, PARENTS, Arm, State, join
 from bnlint.source.summary import Block, Expr, Span
 from bnlint.source.values import (
     ALWAYS,
@@ -73,9 +73,24 @@ class OutOfFuel(Exception):
 class Frame:
     """A running function (or the body of a module or a class)."""
 
-    __slots__ = ("base", "captured", "exits", "func", "globals", "jumps", "key", "module", "scopes", "self", "site", "yields")
+    __slots__ = (
+        "base",
+        "captured",
+        "exits",
+        "func",
+        "globals",
+        "jumps",
+        "key",
+        "module",
+        "scopes",
+        "self",
+        "site",
+        "yields",
+    )
 
-    def __init__(self, module: Module, key: int, scopes: tuple[int, ...], func: Func | None, site: Place | None) -> None:
+    def __init__(
+        self, module: Module, key: int, scopes: tuple[int, ...], func: Func | None, site: Place | None
+    ) -> None:
         self.module = module
         self.key = key
         self.scopes = (key, *scopes)
@@ -358,8 +373,8 @@ class Interpreter:
                 self.state.set((scope, name), value)
             case ir.Get(base=base, attr=attr):
                 self.objects.set_attribute(self.eval(base), attr, value)
-            case ir.Item(base=base, index=index):
-                self.set_item(self.eval(base), self.eval(index), value)
+            case ir.Item(base=base, key=key):
+                self.set_item(self.eval(base), self.eval(key), value)
             case ir.Display(items=targets):
                 self.unpack(targets, value)
             case ir.Star(value=inner):
@@ -384,7 +399,7 @@ class Interpreter:
             case DictVal(), _:
                 entries = self.state.get((base.key, ENTRIES)) or Entries({})
                 self.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
-            case (Sym() | Obj()), Const(value=str() | int() as name):
+            case ((Sym() | Obj()), Const(value=str() | int() as name)):
                 self.state.set((base.key, f"[{name}]"), value)
             case ListVal(), Const(value=int() as at):
                 items = self.state.get((base.key, ITEMS)) or Items()
@@ -398,7 +413,9 @@ class Interpreter:
 
     # lists and dicts
 
-    def new_list(self, kind: str, held: tuple[Held, ...], place: Place | None = None, *, open: bool = False) -> ListVal:
+    def new_list(
+        self, kind: str, held: tuple[Held, ...], place: Place | None = None, *, open: bool = False
+    ) -> ListVal:
         made = ListVal(fresh(), kind, place)
         self.state.set((made.key, ITEMS), Items(held, open))
         return made
@@ -590,7 +607,7 @@ class Interpreter:
         return either(parts)
 
     def eval_item(self, node: ir.Item) -> Value:
-        return self.library.item(self.eval(node.base), node.index)
+        return self.library.item(self.eval(node.base), node.key)
 
     def eval_slice(self, _node: ir.Slice) -> Value:
         return unknown()
@@ -752,6 +769,8 @@ class Interpreter:
                 results.append((guards, act(value)))
             finally:
                 written, self.state = self.state.data, outer
+            modes = [key for key in written if key[1] == MODE]  # of objects that this branch alone knows
+            outer.data.update({key: written.pop(key) for key in modes})
             arms.append(Arm(guards, written))
         if arms:
             join(outer, arms)
@@ -771,7 +790,9 @@ class Interpreter:
         yields: Callable[[Value], None] | None = None,
     ) -> Value:
         """Follow a call; a recursive or too deep one is unknown."""
-        if len(self.frames) >= MOST_CALLS or any(f.func is not None and f.func.function is func.function for f in self.frames):
+        if len(self.frames) >= MOST_CALLS or any(
+            f.func is not None and f.func.function is func.function for f in self.frames
+        ):
             return unknown(func.function.name)
         self.fuel -= CALL_FUEL
         self.visited.add(id(func.function))
@@ -847,7 +868,9 @@ class Interpreter:
         """A default is computed where the function is defined."""
         if isinstance(param.default, ir.Lit):
             return Const(param.default.value)
-        outer = Frame(func.module, func.scopes[0] if func.scopes else func.module.key, func.scopes[1:], None, None)
+        outer = Frame(
+            func.module, func.scopes[0] if func.scopes else func.module.key, func.scopes[1:], None, None
+        )
         if func.owner is not None:
             outer.scopes = (func.owner.key, *outer.scopes)
         self.frames.append(outer)
@@ -875,7 +898,7 @@ def spell(node: Expr) -> str:
         case ir.Call(func=func, args=args):
             inner = ", ".join(filter(None, (spell(a.value) for a in args)))
             return f"{spell(func)}({inner})"
-        case ir.Item(base=base, index=ir.Lit(value=value)):
+        case ir.Item(base=base, key=ir.Lit(value=value)):
             return f"{spell(base)}[{value!r}]"
         case ir.Item(base=base):
             return f"{spell(base)}[]"

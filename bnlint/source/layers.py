@@ -8,10 +8,18 @@ from bnlint.facts import Kind
 
 NO_DEFAULT: Final = object()
 
-NORM = {"num_features": NO_DEFAULT, "eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
-LAZY_NORM = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
-SYNC_NORM = {**NORM, "process_group": None}
-CONV = {
+Arguments = dict[str, object]
+
+NORM: Arguments = {
+    "num_features": NO_DEFAULT,
+    "eps": 1e-5,
+    "momentum": 0.1,
+    "affine": True,
+    "track_running_stats": True,
+}
+LAZY_NORM: Arguments = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
+SYNC_NORM: Arguments = {**NORM, "process_group": None}
+CONV: Arguments = {
     "in_channels": NO_DEFAULT,
     "out_channels": NO_DEFAULT,
     "kernel_size": NO_DEFAULT,
@@ -22,7 +30,7 @@ CONV = {
     "bias": True,
     "padding_mode": "zeros",
 }
-CONV_TRANSPOSE = {
+CONV_TRANSPOSE: Arguments = {
     "in_channels": NO_DEFAULT,
     "out_channels": NO_DEFAULT,
     "kernel_size": NO_DEFAULT,
@@ -36,11 +44,9 @@ CONV_TRANSPOSE = {
 }
 LAZY_CONV = {name: default for name, default in CONV.items() if name != "in_channels"}
 LAZY_CONV_TRANSPOSE = {name: default for name, default in CONV_TRANSPOSE.items() if name != "in_channels"}
-LINEAR = {"in_features": NO_DEFAULT, "out_features": NO_DEFAULT, "bias": True}
-LAZY_LINEAR = {"out_features": NO_DEFAULT, "bias": True}
-DROPOUT = {"p": 0.5, "inplace": False}
-
-Arguments = dict[str, object]
+LINEAR: Arguments = {"in_features": NO_DEFAULT, "out_features": NO_DEFAULT, "bias": True}
+LAZY_LINEAR: Arguments = {"out_features": NO_DEFAULT, "bias": True}
+DROPOUT: Arguments = {"p": 0.5, "inplace": False}
 
 LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
     **{f"BatchNorm{n}d": ("batchnorm", NORM) for n in (1, 2, 3)},
@@ -53,10 +59,16 @@ LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
     "Linear": ("linear", LINEAR),
     "LazyLinear": ("linear", LAZY_LINEAR),
     "Bilinear": ("linear", {}),
-    **{name: ("dropout", DROPOUT) for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")},
+    **{
+        name: ("dropout", DROPOUT)
+        for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
+    },
     "FeatureAlphaDropout": ("dropout", DROPOUT),
     **{f"InstanceNorm{n}d": ("norm", {}) for n in (1, 2, 3)},
-    **{name: ("norm", {}) for name in ("LayerNorm", "GroupNorm", "LocalResponseNorm", "RMSNorm", "CrossMapLRN2d")},
+    **{
+        name: ("norm", {})
+        for name in ("LayerNorm", "GroupNorm", "LocalResponseNorm", "RMSNorm", "CrossMapLRN2d")
+    },
     **{
         f"{kind}Pool{n}d": ("pool", {})
         for kind in ("Max", "Avg", "AdaptiveAvg", "AdaptiveMax", "LP", "FractionalMax")
@@ -71,7 +83,13 @@ LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
     **{name: ("reshape", {}) for name in ("Flatten", "Unflatten", "Fold", "Unfold", "ChannelShuffle")},
     **{
         name: ("resample", {})
-        for name in ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d", "PixelShuffle", "PixelUnshuffle")
+        for name in (
+            "Upsample",
+            "UpsamplingNearest2d",
+            "UpsamplingBilinear2d",
+            "PixelShuffle",
+            "PixelUnshuffle",
+        )
     },
     "Identity": ("identity", {}),
     **{name: ("softmax", {}) for name in ("Softmax", "LogSoftmax", "Softmax2d", "Softmin")},
@@ -79,7 +97,16 @@ LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
         name: ("activation", {})
         for name in (
             *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish"),
-            *("Hardswish", "Hardsigmoid", "Hardtanh", "Sigmoid", "Tanh", "LogSigmoid", "Softplus", "Softsign"),
+            *(
+                "Hardswish",
+                "Hardsigmoid",
+                "Hardtanh",
+                "Sigmoid",
+                "Tanh",
+                "LogSigmoid",
+                "Softplus",
+                "Softsign",
+            ),
             *("Tanhshrink", "Softshrink", "Hardshrink", "Threshold", "GLU"),
         )
     },
@@ -102,29 +129,79 @@ FUNCTIONS: Final[dict[str, Kind]] = {
         name: "activation"
         for name in (
             *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish"),
-            *("hardswish", "hardsigmoid", "hardtanh", "sigmoid", "tanh", "logsigmoid", "softplus", "softsign"),
+            *(
+                "hardswish",
+                "hardsigmoid",
+                "hardtanh",
+                "sigmoid",
+                "tanh",
+                "logsigmoid",
+                "softplus",
+                "softsign",
+            ),
             *("tanhshrink", "softshrink", "hardshrink", "threshold", "glu"),
         )
     },
     **{name: "dropout" for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout")},
     **{name: "conv" for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d")},
     "conv_transpose3d": "conv",
-    **{name: "linear" for name in ("linear", "bilinear", "matmul", "mm", "bmm", "einsum", "addmm", "baddbmm")},
-    **{name: "norm" for name in ("layer_norm", "group_norm", "instance_norm", "normalize", "local_response_norm")},
+    **{
+        name: "linear" for name in ("linear", "bilinear", "matmul", "mm", "bmm", "einsum", "addmm", "baddbmm")
+    },
+    **{
+        name: "norm"
+        for name in ("layer_norm", "group_norm", "instance_norm", "normalize", "local_response_norm")
+    },
     "batch_norm": "batchnorm",
     **{
         f"{kind}_pool{n}d": "pool"
         for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "lp", "fractional_max")
         for n in (1, 2, 3)
     },
-    **{name: "resample" for name in ("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "grid_sample")},
+    **{
+        name: "resample"
+        for name in ("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "grid_sample")
+    },
     **{name: "softmax" for name in ("softmax", "log_softmax", "softmin", "gumbel_softmax")},
     **{
         name: "reshape"
         for name in (
-            *("view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "clone"),
-            *("detach", "to", "type", "type_as", "float", "half", "double", "cpu", "cuda", "pad", "chunk", "split"),
-            *("view_as", "reshape_as", "expand", "expand_as", "repeat", "swapaxes", "movedim", "moveaxis", "t"),
+            *(
+                "view",
+                "reshape",
+                "flatten",
+                "permute",
+                "transpose",
+                "squeeze",
+                "unsqueeze",
+                "contiguous",
+                "clone",
+            ),
+            *(
+                "detach",
+                "to",
+                "type",
+                "type_as",
+                "float",
+                "half",
+                "double",
+                "cpu",
+                "cuda",
+                "pad",
+                "chunk",
+                "split",
+            ),
+            *(
+                "view_as",
+                "reshape_as",
+                "expand",
+                "expand_as",
+                "repeat",
+                "swapaxes",
+                "movedim",
+                "moveaxis",
+                "t",
+            ),
             *("unflatten", "narrow", "flip", "roll", "select", "index_select", "unbind", "ravel", "bfloat16"),
             *("requires_grad_", "retain_grad", "numpy", "swapdims", "tensor_split", "detach_", "squeeze_"),
         )
@@ -135,7 +212,9 @@ FUNCTIONS: Final[dict[str, Kind]] = {
 }
 """Functions of torch, torch.nn.functional and tensors that take a tensor and give one."""
 
-IN_PLACE: Final = frozenset({"relu", "leaky_relu", "elu", "selu", "celu", "sigmoid", "tanh", "rrelu", "threshold"})
+IN_PLACE: Final = frozenset(
+    {"relu", "leaky_relu", "elu", "selu", "celu", "sigmoid", "tanh", "rrelu", "threshold"}
+)
 """Functions that also exist with an underscore and then change their tensor."""
 
 SATURATING: Final = frozenset({"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "sigmoid", "tanh", "hardtanh"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
@@ -72,18 +72,60 @@ ORDER: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">=": operator.ge,
 }
 PASSING: Final = frozenset(
-    {"tqdm", "trange", "track", "iter", "cycle", "islice", "cuda_prefetcher", "reversed", "sorted", "list", "tuple"}
+    {
+        "tqdm",
+        "trange",
+        "track",
+        "iter",
+        "cycle",
+        "islice",
+        "cuda_prefetcher",
+        "reversed",
+        "sorted",
+        "list",
+        "tuple",
+    }
 )
 """Functions whose result goes over the same elements as their first argument."""
 ALIASES: Final = frozenset(
-    {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "compile", "convert_sync_batchnorm"}
+    {
+        "DataParallel",
+        "DistributedDataParallel",
+        "FullyShardedDataParallel",
+        "compile",
+        "convert_sync_batchnorm",
+    }
     | {"script", "Variable", "SyncBatchNormalization", "prepare_model", "DDP", "wrap", "setup_module"}
 )
 """Functions and wrappers whose result stands for their first argument."""
 NO_GRAD: Final = frozenset({"no_grad", "inference_mode", "set_grad_enabled"})
 MOVING: Final = frozenset(
-    {"to", "cuda", "cpu", "float", "half", "double", "bfloat16", "type", "share_memory", "requires_grad_", "to_empty"}
-    | {"xpu", "npu", "contiguous", "detach", "clone", "long", "int", "type_as", "unsqueeze", "squeeze", "permute"}
+    {
+        "to",
+        "cuda",
+        "cpu",
+        "float",
+        "half",
+        "double",
+        "bfloat16",
+        "type",
+        "share_memory",
+        "requires_grad_",
+        "to_empty",
+    }
+    | {
+        "xpu",
+        "npu",
+        "contiguous",
+        "detach",
+        "clone",
+        "long",
+        "int",
+        "type_as",
+        "unsqueeze",
+        "squeeze",
+        "permute",
+    }
 )
 """Methods that give back the same model, or a tensor from the same source."""
 
@@ -146,13 +188,13 @@ class Library:
             case Sym(source=source):
                 return source
             case Flow(inputs=inputs) if depth < 6:
-                return next(filter(None, (self.source(v, depth + 1) for v in inputs)), None)
+                return first_known(self.source(v, depth + 1) for v in inputs)
             case Either(alternatives=parts) if depth < 6:
-                return next(filter(None, (self.source(v, depth + 1) for _, v in parts)), None)
+                return first_known(self.source(v, depth + 1) for _, v in parts)
             case ListVal() if depth < 3:
                 items = self.items(value)
                 held = () if items is None else items.held
-                return next(filter(None, (self.source(h.value, depth + 1) for h in held)), None)
+                return first_known(self.source(h.value, depth + 1) for h in held)
         return None
 
     def result_of(self, name: str, args: Args, place: Place) -> Value:
@@ -194,7 +236,7 @@ class Library:
                 return Sym((op, a, right.key), right.name, source=right.source)
             case (ListVal(), ListVal()) if op == "+":
                 return self.concatenate(left, right)
-            case ((ListVal(), _) | (_, ListVal())) if op in "*":
+            case (ListVal(), _) | (_, ListVal()) if op in "*":
                 return self.repeat(left, right)
             case (Either(), _) | (_, Either()):
                 return self.spread(op, left, right, place)
@@ -217,7 +259,9 @@ class Library:
     def spread(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
         """An operator on values that depend on conditions."""
         parts = [
-            (g | h, self.binary(op, a, b, place)) for g, a in alternatives(left) for h, b in alternatives(right)
+            (g | h, self.binary(op, a, b, place))
+            for g, a in alternatives(left)
+            for h, b in alternatives(right)
         ]
         return either(parts)
 
@@ -304,7 +348,10 @@ class Library:
                 if isinstance(const.value, str | int | float | bool | None):
                     return self.ask(("==", sym.key, const.value), way=positive)
                 return Truth(None)
-            case (Obj() | Func() | ClassVal() | External() | ListVal() | DictVal() | Flow() | Partial(), Const()):
+            case (
+                Obj() | Func() | ClassVal() | External() | ListVal() | DictVal() | Flow() | Partial(),
+                Const(),
+            ):
                 if isinstance(right, Const) and right.value is None:
                     return Truth(not positive)
                 return Truth(None)
@@ -399,7 +446,9 @@ class Library:
 
     def row(self, cells: tuple[Held, ...], place: Place) -> Held:
         guards = ALWAYS.union(*(c.guards for c in cells))
-        return Held(guards, self.run.new_list("tuple", tuple(c._replace(guards=ALWAYS) for c in cells)), place)
+        return Held(
+            guards, self.run.new_list("tuple", tuple(c._replace(guards=ALWAYS) for c in cells)), place
+        )
 
     def range_items(self, obj: Obj, args: list[Value]) -> Items | None:
         numbers = [a.value for a in args if isinstance(a, Const) and isinstance(a.value, int)]
@@ -420,7 +469,9 @@ class Library:
                 name = path.rpartition(".")[2]
                 args = [a.value for a in source.args.positional()]
                 if name == "enumerate" and args:
-                    return self.tuple_of(Sym(fresh(), "index"), self.run.element(args[0], turn), place=source.place)
+                    return self.tuple_of(
+                        Sym(fresh(), "index"), self.run.element(args[0], turn), place=source.place
+                    )
                 if name == "zip":
                     return self.tuple_of(*(self.any_of(a, turn) for a in args), place=source.place)
                 if name in PASSING and args:
@@ -495,14 +546,14 @@ class Library:
                     ask = [((("key", base.key, k), True), v) for k, v in entries.held.items()]
                     return either((frozenset({g}), v) for g, v in ask)
                 return unknown()
-            case (ListVal() | Obj()), Const(value=int() as at):
+            case ((ListVal() | Obj()), Const(value=int() as at)):
                 items = self.items(base)
                 if items is not None and not items.open and -len(items.held) <= at < len(items.held):
                     return items.held[at].value
                 if isinstance(base, Obj):
                     return self.stored(base.key, at, None)
                 return unknown()
-            case (ListVal() | Obj()), _:
+            case ((ListVal() | Obj()), _):
                 return self.some_item(base)
             case Sym(), Const(value=str() | int() as name):
                 return self.stored(base.key, name, base.source)
@@ -543,7 +594,11 @@ class Library:
             case Flow():
                 return Flow("reshape", "[:]", (base,), base.place)
             case Sym():
-                return Sym((base.key, "[:]", *(0 if b is None else self.key(b) for b in bounds)), base.name, source=base.source)
+                return Sym(
+                    (base.key, "[:]", *(0 if b is None else self.key(b) for b in bounds)),
+                    base.name,
+                    source=base.source,
+                )
         return unknown()
 
     def sliced_unknown(self, base: ListVal | Obj, items: Items | None) -> Value:
@@ -593,6 +648,7 @@ class Library:
         obj = Obj(fresh(), External(path), args, place, ready=True)
         self.run.events.built(obj)
         self.run.objects.fill_container(obj, args)
+        self.run.events.assembled(obj)
         self.run.events.filled(obj)
         return obj
 
@@ -601,7 +657,9 @@ class Library:
         tensors = self.tensors(args)
         if not tensors and kind != "batchnorm":
             return self.result_of(name, args, place)
-        flow = Flow(kind, name, tuple(tensors[:1] if kind not in {"add", "concat", "multiply"} else tensors), place)
+        flow = Flow(
+            kind, name, tuple(tensors[:1] if kind not in {"add", "concat", "multiply"} else tensors), place
+        )
         if kind == "dropout":
             flow.call = args
         return flow
@@ -693,7 +751,9 @@ class Library:
         return Const(None)
 
     def handle_super(self, args: Args, _place: Place) -> Value:
-        frame = next((f for f in reversed(self.run.frames) if f.func is not None and f.func.owner is not None), None)
+        frame = next(
+            (f for f in reversed(self.run.frames) if f.func is not None and f.func.owner is not None), None
+        )
         if frame is None or frame.func is None or frame.func.owner is None:
             return unknown("super")
         receiver = frame.self
@@ -714,7 +774,11 @@ class Library:
 
     def handle_number(self, args: Args, _place: Place) -> Value:
         first = args.value(0)
-        return first if isinstance(first, Const | Sym) and len(args.items) == 1 else self.result_of("", args, _place)
+        return (
+            first
+            if isinstance(first, Const | Sym) and len(args.items) == 1
+            else self.result_of("", args, _place)
+        )
 
     def handle_extreme(self, args: Args, place: Place) -> Value:
         values = [a.value for a in args.positional()]
@@ -872,7 +936,9 @@ class Library:
         more = self.handle_dict(args, base.place or args.items[0].place)
         if isinstance(more, DictVal):
             new = self.run.entries(more)
-            self.run.state.set((base.key, ENTRIES), Entries({**entries.held, **new.held}, entries.open or new.open))
+            self.run.state.set(
+                (base.key, ENTRIES), Entries({**entries.held, **new.held}, entries.open or new.open)
+            )
         else:
             self.run.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
 
@@ -900,12 +966,18 @@ class Library:
         flags = [n for n in names if isinstance(n, str)]
         dest = args.value(None, "dest")
         long = next((f for f in flags if f.startswith("--")), flags[0] if flags else "")
-        name = dest.value if isinstance(dest, Const) and isinstance(dest.value, str) else long.lstrip("-").replace("-", "_")
+        name = (
+            dest.value
+            if isinstance(dest, Const) and isinstance(dest.value, str)
+            else long.lstrip("-").replace("-", "_")
+        )
         default = args.value(None, "default")
         action = args.value(None, "action")
         if default is None and isinstance(action, Const) and action.value == "store_true":
             default = Const(False)
-        known = default if isinstance(default, Const) else default.default if isinstance(default, Sym) else None
+        known = (
+            default if isinstance(default, Const) else default.default if isinstance(default, Sym) else None
+        )
         found = None if known is None else Const(known.value, place, long)
         self.run.state.set((key, name), Sym((key, name), name, found))
 
@@ -974,7 +1046,7 @@ class Library:
             items = self.items(base)
             if items is not None:
                 return self.run.new_list("list", items.held, place, open=items.open)
-        part = Sym((base.key, "children"), name)
+        part = Sym((base.key, "children"), name, source=base)
         if name in {"items", "named_children", "named_modules"}:
             pair = self.tuple_of(Sym(fresh(), "name"), part, place=place)
             return self.run.new_list("list", (Held(ALWAYS, pair, place),), place, open=True)
@@ -1000,7 +1072,9 @@ class Library:
     def enter_decorators(self, func: Func) -> None:
         for decorator in func.function.decorators:
             if last_name(decorator) in NO_GRAD:
-                self.run.contexts.append(Context(f"@{last_name(decorator)}", Place(func.module.filename, func.function.span)))
+                self.run.contexts.append(
+                    Context(f"@{last_name(decorator)}", Place(func.module.filename, func.function.span))
+                )
 
     def enter(self, expr: Expr, target: Expr | None, node: ir.With, body: Callable[[], bool]) -> bool:
         """A `with` block: the project's own context managers are followed."""
@@ -1049,7 +1123,13 @@ class Library:
         return objects.bound(enter, manager), objects.bound(leave, manager)
 
     def enter_generator(
-        self, func: Func, receiver: Value | None, args: Args, expr: ir.Call, target: Expr | None, body: Callable[[], bool]
+        self,
+        func: Func,
+        receiver: Value | None,
+        args: Args,
+        expr: ir.Call,
+        target: Expr | None,
+        body: Callable[[], bool],
     ) -> bool:
         """`@contextmanager`: the block runs where the generator yields."""
         run = self.run
@@ -1069,6 +1149,10 @@ class Library:
 
         run.run(func, args, receiver, run.place(expr.span), yields=block)
         return done[0] if done else True
+
+
+def first_known(values: Iterable[Value | None]) -> Value | None:
+    return next((value for value in values if value is not None), None)
 
 
 def is_context_manager(func: Func) -> bool:

@@ -179,7 +179,9 @@ class Project:
         """What an import statement binds."""
         path = node.path
         if node.member is None:
-            wanted = path if "." not in path or node.name != path.partition(".")[0] else path.partition(".")[0]
+            wanted = (
+                path if "." not in path or node.name != path.partition(".")[0] else path.partition(".")[0]
+            )
             found = self.import_file(run, module, wanted, 0)
             return found or External(wanted)
         home = self.import_file(run, module, path, node.level)
@@ -265,7 +267,11 @@ def functions_of(summaries: Iterable[ir.Summary]) -> Iterable[ir.Function]:
                 pending.extend(body)
             case ir.Class(body=body):
                 pending.extend(body)
-            case ir.If(body=body, other=other) | ir.For(body=body, other=other) | ir.While(body=body, other=other):
+            case (
+                ir.If(body=body, other=other)
+                | ir.For(body=body, other=other)
+                | ir.While(body=body, other=other)
+            ):
                 pending.extend(body)
                 pending.extend(other)
             case ir.With(body=body):

@@ -257,7 +257,9 @@ class Objects:
 
     def fill_fields(self, obj: Obj, cls: ClassVal, args: Args) -> None:
         """A dataclass: its arguments are its fields."""
-        fields = [s.target.id for s in cls.klass.body if isinstance(s, ir.Declare) and isinstance(s.target, ir.Name)]
+        fields = [
+            s.target.id for s in cls.klass.body if isinstance(s, ir.Declare) and isinstance(s.target, ir.Name)
+        ]
         for field, arg in zip(fields, args.positional(), strict=False):
             self.run.state.set((obj.key, field), arg.value)
         for arg in args.items:
@@ -278,7 +280,7 @@ class Objects:
         run = self.run
         caller, eager = run.state, run.eager
         run.state = State(caller)
-        run.eager = True
+        run.eager = eager or self.is_module(obj.cls) != "no"
         loops, run.loops = run.loops, []
         try:
             run.run(init, obj.args, obj, obj.place)

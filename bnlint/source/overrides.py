@@ -18,7 +18,9 @@ FREEZING: Final = re.compile(r"freeze|frozen|eval|fix_|fixed", re.IGNORECASE)
 """A function with such a name, called behind `super().train(mode)`, puts parts back into eval mode."""
 TRAVERSING: Final = frozenset({"children", "modules", "named_children", "named_modules", "apply", "setattr"})
 """What a method calls that switches the layers below it by hand."""
-HARMLESS: Final = frozenset({"super", "isinstance", "print", "type", "id", "len", "hasattr", "getattr", "repr", "str"})
+HARMLESS: Final = frozenset(
+    {"super", "isinstance", "print", "type", "id", "len", "hasattr", "getattr", "repr", "str"}
+)
 DEEPEST: Final = 3
 """Methods of its own that an override calls within each other and that are read with it."""
 
@@ -75,7 +77,9 @@ def read(body: Body, objects: Objects, cls: ClassVal, method: ir.Function, name:
             follow(body, objects, cls, call, receiver, name, depth)
 
 
-def follow(body: Body, objects: Objects, cls: ClassVal, call: ir.Call, receiver: str, name: str, depth: int) -> None:
+def follow(
+    body: Body, objects: Objects, cls: ClassVal, call: ir.Call, receiver: str, name: str, depth: int
+) -> None:
     """`self.method(…)` is read too; who else gets hold of `self` may do anything."""
     match call.func:
         case ir.Get(base=ir.Name(id=base), attr=attr) if base == receiver:
@@ -171,7 +175,11 @@ def statements(body: ir.Block) -> Iterator[ir.Stmt]:
     for stmt in body:
         yield stmt
         match stmt:
-            case ir.If(body=inner, other=other) | ir.For(body=inner, other=other) | ir.While(body=inner, other=other):
+            case (
+                ir.If(body=inner, other=other)
+                | ir.For(body=inner, other=other)
+                | ir.While(body=inner, other=other)
+            ):
                 yield from statements(inner)
                 yield from statements(other)
             case ir.With(body=inner):

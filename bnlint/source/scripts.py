@@ -14,19 +14,85 @@ from bnlint.source.structure import Structure, where_of
 from bnlint.source.values import Args, ClassVal, Const, Either, External, Obj, Place, Sym, Value, alternatives
 
 EVALUATION: Final = frozenset(
-    {"test", "tests", "testing", "val", "valid", "validate", "validation", "eval", "evaluate", "evaluation", "evaluator"}
+    {
+        "test",
+        "tests",
+        "testing",
+        "val",
+        "valid",
+        "validate",
+        "validation",
+        "eval",
+        "evaluate",
+        "evaluation",
+        "evaluator",
+    }
     | {"infer", "inference", "predict", "prediction", "predictions", "evaluating", "validating"}
 )
 """Words in the name of a function that evaluates."""
-PREDICTION: Final = frozenset({"infer", "inference", "predict", "prediction", "predictions", "evaluate", "validate"})
+PREDICTION: Final = frozenset(
+    {"infer", "inference", "predict", "prediction", "predictions", "evaluate", "validate"}
+)
 """Of these, the ones that say so whatever the data."""
-TRAINING: Final = frozenset({"train", "training", "fit", "finetune", "trainer", "update", "optimize", "learn"})
+TRAINING: Final = frozenset(
+    {"train", "training", "fit", "finetune", "trainer", "update", "optimize", "learn"}
+)
 """Words in the name of a function that trains."""
 SPECIAL: Final = frozenset(
-    {"bn", "precise", "adapt", "adaptation", "tta", "tent", "calibrate", "calibration", "stats", "statistics", "mc"}
-    | {"memory", "bank", "momentum", "ema", "teacher", "generate", "generator", "sample", "sampling", "flops", "profile"}
-    | {"benchmark", "speed", "summary", "init", "initialize", "warmup", "export", "trace", "onnx", "dropout", "maml", "inner"}
-    | {"attack", "bayesian", "uncertainty", "visualize", "embed", "forward", "step", "meta", "swa", "gan", "params", "count"}
+    {
+        "bn",
+        "precise",
+        "adapt",
+        "adaptation",
+        "tta",
+        "tent",
+        "calibrate",
+        "calibration",
+        "stats",
+        "statistics",
+        "mc",
+    }
+    | {
+        "memory",
+        "bank",
+        "momentum",
+        "ema",
+        "teacher",
+        "generate",
+        "generator",
+        "sample",
+        "sampling",
+        "flops",
+        "profile",
+    }
+    | {
+        "benchmark",
+        "speed",
+        "summary",
+        "init",
+        "initialize",
+        "warmup",
+        "export",
+        "trace",
+        "onnx",
+        "dropout",
+        "maml",
+        "inner",
+    }
+    | {
+        "attack",
+        "bayesian",
+        "uncertainty",
+        "visualize",
+        "embed",
+        "forward",
+        "step",
+        "meta",
+        "swa",
+        "gan",
+        "params",
+        "count",
+    }
 )
 """Words that say why a forward in train mode may be meant."""
 HELD_OUT: Final = re.compile(
@@ -35,7 +101,19 @@ HELD_OUT: Final = re.compile(
 )
 """Names of data that is held out."""
 DUMMY: Final = frozenset(
-    {"rand", "randn", "zeros", "ones", "empty", "randint", "full", "rand_like", "randn_like", "ones_like", "zeros_like"}
+    {
+        "rand",
+        "randn",
+        "zeros",
+        "ones",
+        "empty",
+        "randint",
+        "full",
+        "rand_like",
+        "randn_like",
+        "ones_like",
+        "zeros_like",
+    }
     | {"arange", "noise", "fixed_noise", "dummy_input", "dummy", "z"}
 )
 """Data that is made up: such a forward only tries the model."""
@@ -84,7 +162,9 @@ class Scripts:
                 dropout="unknown",
                 why=why,
                 path=tuple(self.path(event)),
-                stuck=None if stuck is None else Step(where_of(stuck.place), "this `eval()` is still in force in the next turn"),
+                stuck=None
+                if stuck is None
+                else Step(where_of(stuck.place), "this `eval()` is still in force in the next turn"),
                 loop=where_of(event.loops[0].place) if event.loops else None,
                 assumed=self.assumption(event.model),
             )
@@ -125,7 +205,12 @@ class Scripts:
         held_out = self.held_out(event)
         no_grad = event.contexts[-1] if event.contexts else None
         trains_here = any(lp.place in self.record.training_loops for lp in event.loops)
-        if inner is not None and inner.function in self.record.training_functions and held_out is None and loop is None:
+        if (
+            inner is not None
+            and inner.function in self.record.training_functions
+            and held_out is None
+            and loop is None
+        ):
             return
         steps: list[Step] = []
         if function is not None and function.place is not None:
@@ -133,8 +218,15 @@ class Scripts:
         if held_out is not None:
             steps.append(Step(where_of(event.place), f"its data comes from `{held_out}`"))
         if no_grad is not None:
-            steps.append(Step(where_of(no_grad.place), f"`{no_grad.what}`: no gradients, but BatchNorm is not in eval mode"))
-        named = function is not None and (bool(set(words(function.name)) & PREDICTION) or no_grad or held_out or event.loops)
+            steps.append(
+                Step(
+                    where_of(no_grad.place),
+                    f"`{no_grad.what}`: no gradients, but BatchNorm is not in eval mode",
+                )
+            )
+        named = function is not None and (
+            bool(set(words(function.name)) & PREDICTION) or no_grad or held_out or event.loops
+        )
         if named or held_out is not None or (no_grad is not None and not trains_here):
             yield from steps
         elif self.is_loaded(event.model) and event.place.filename not in self.trained_files:
@@ -152,11 +244,14 @@ class Scripts:
 
     def is_special(self, event: events.Forward) -> bool:
         """Whether a name says that train mode may be meant, or that this is a test of the code."""
-        inner = event.calls[-1].name if event.calls else ""
+        calls = [c.name for c in event.calls if c.name not in {"forward", "__call__"}]
+        inner = calls[-1] if calls else ""
         if set(words(inner)) & SPECIAL:
             return True
         name = event.place.filename.rpartition("/")[2]
-        return any(c.name.startswith(("test_", "check_")) for c in event.calls) and name.startswith(("test_", "conftest"))
+        return any(c.name.startswith(("test_", "check_")) for c in event.calls) and name.startswith(
+            ("test_", "conftest")
+        )
 
     def is_made_up(self, args: Args) -> bool:
         values = [v for a in args.items for _, v in alternatives(a.value)]
@@ -289,7 +384,9 @@ class Scripts:
             value = self.run.force(strict.value) if strict is not None else None
             setting = Setting(True, where_of(event.place), given=False)
             if strict is not None:
-                setting = Setting(value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place))
+                setting = Setting(
+                    value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place)
+                )
             if setting.value is not False:
                 continue
             dropped = hash(event.result.key) in self.record.discarded

@@ -33,7 +33,7 @@ class SetAt(NamedTuple):
     place: Place
     how: str
     purpose: str
-    turn: tuple[tuple[int, int], ...]
+    turn: tuple[tuple[Span, int], ...]
 
 
 NOT_SET = SetAt("unknown", Place("", Span(1, 1, 1, 1)), "", "", ())

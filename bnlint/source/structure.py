@@ -53,7 +53,9 @@ CLASS_COUNT: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of the number of classes."""
-ANSWER_NAME: Final = re.compile(r"(^|_)(logits?|scores?|preds?|predictions?|probs?|probabilit(y|ies)|y_hat)$", re.IGNORECASE)
+ANSWER_NAME: Final = re.compile(
+    r"(^|_)(logits?|scores?|preds?|predictions?|probs?|probabilit(y|ies)|y_hat)$", re.IGNORECASE
+)
 """Names of what a model answers."""
 HEAD_NAME: Final = re.compile(r"(^|_|\.)(classifier|logits?|score|fc_out|final_fc)$", re.IGNORECASE)
 """Names of the layers that make the answer."""
@@ -166,7 +168,11 @@ class Structure:
         layer = None if flow.layer is None else self.layer(flow.layer)
         if layer is None and flow.kind == "dropout" and isinstance(flow.call, Args):
             given = flow.call.get(1, "p")
-            setting = Setting(0.5, where_of(flow.place), given=False) if given is None else self.setting(given, None)
+            setting = (
+                Setting(0.5, where_of(flow.place), given=False)
+                if given is None
+                else self.setting(given, None)
+            )
             layer = Layer(flow.name, "dropout", where_of(flow.place), {"p": setting})
         return Op(flow.kind, flow.name, where_of(flow.place), layer)
 
@@ -235,7 +241,9 @@ class Structure:
                 if isinstance(layer_obj, Obj) and self.run.objects.kind(layer_obj) == "batchnorm":
                     layer = self.layer(layer_obj)
                     if layer is not None and not self.run.state.get((layer_obj.key, PARENTS)):
-                        yield Unregistered(layer, layer.where, owner.klass.name, "dict" if kind == "dict" else "list")
+                        yield Unregistered(
+                            layer, layer.where, owner.klass.name, "dict" if kind == "dict" else "list"
+                        )
 
     # does it contain BatchNorm?
 
@@ -251,6 +259,8 @@ class Structure:
             case Either():
                 answers = {self.has_batchnorm(v, depth) for _, v in value.alternatives}
                 return answers.pop() if len(answers) == 1 else "unknown"
+            case Sym(key=(_, "children"), source=Obj() as parent):
+                return self.has_batchnorm(parent, depth + 1)
             case Sym():
                 return "unknown"
             case ListVal():
@@ -277,8 +287,14 @@ class Structure:
         items = self.run.library.items(obj)
         held = [h.value for h in items.held] if items else []
         names = self.run.objects.names.get(obj.key, {})
-        held += [v for v in (self.run.root.get((obj.key, n)) for n in names) if v is not None]
-        answer = self.any_of([v for v in held if not isinstance(v, Sym)], depth + 1)
+        held += [
+            v
+            for v in (self.run.root.get((obj.key, n)) for n in names)
+            if v is not None and not isinstance(v, Sym)
+        ]
+        answer = self.any_of(held, depth + 1)
+        if answer == "no" and items is not None and items.open:
+            return "unknown"
         if answer == "no" and isinstance(obj.cls, ClassVal):
             return self.doubt(obj.cls)
         return answer
@@ -372,7 +388,9 @@ class Structure:
             for arg in built.args.items:
                 name = getattr(arg.value, "name", "")
                 if isinstance(name, str) and CLASS_COUNT.search(name):
-                    yield Step(where_of(arg.place), f"`{name}` counts the classes: this is the model's answer")
+                    yield Step(
+                        where_of(arg.place), f"`{name}` counts the classes: this is the model's answer"
+                    )
             if HEAD_NAME.search(built.name):
                 yield Step(where_of(built.place), f"`{built.name}` makes the model's answer")
 

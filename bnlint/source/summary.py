@@ -10,6 +10,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 
+Expr: TypeAlias = tuple[object, ...]
+"""One of the expressions below. A union of them would name itself, which type checkers take very badly."""
+Stmt: TypeAlias = tuple[object, ...]
+"""One of the statements below."""
+Block: TypeAlias = tuple[Stmt, ...]
+
+
 class Span(NamedTuple):
     """Rows and columns from 1, end exclusive."""
 
@@ -107,7 +114,7 @@ class Item(NamedTuple):
     """`base[index]`"""
 
     base: Expr
-    index: Expr
+    key: Expr
 
 
 class Slice(NamedTuple):
@@ -153,29 +160,6 @@ class Opaque(NamedTuple):
     """An expression that says nothing; `parts` are evaluated for what they do."""
 
     parts: tuple[Expr, ...] = ()
-
-
-Expr: TypeAlias = (
-    Name
-    | Get
-    | Lit
-    | Call
-    | Star
-    | Display
-    | Table
-    | Binary
-    | Unary
-    | Compare
-    | Logic
-    | Choice
-    | Item
-    | Slice
-    | Lambda
-    | Comp
-    | Yield
-    | Bind
-    | Opaque
-)
 
 
 class Assign(NamedTuple):
@@ -315,30 +299,6 @@ class Class(NamedTuple):
     decorators: tuple[Expr, ...]
     span: Span
     words: frozenset[str]
-
-
-Stmt: TypeAlias = (
-    Assign
-    | Update
-    | Declare
-    | Do
-    | Return
-    | If
-    | For
-    | While
-    | With
-    | Try
-    | Raise
-    | Break
-    | Continue
-    | Assert
-    | Global
-    | Nonlocal
-    | Import
-    | Function
-    | Class
-)
-Block: TypeAlias = tuple[Stmt, ...]
 
 
 class Summary(NamedTuple):

@@ -266,6 +266,7 @@ Value: TypeAlias = (
     | Either
 )
 
+
 class Truth(NamedTuple):
     """What a condition is, and what is known where it holds and where it does not."""
 
@@ -342,7 +343,11 @@ def alternatives(value: Value) -> Iterator[tuple[Guards, Value]]:
 
 
 def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
-    """One value for several, the conditions kept; unknown where there are too many."""
+    """One value for several, the conditions kept.
+
+    Of too many objects some are followed, for each is a way that the program can take; too many other
+    values are unknown.
+    """
     flat: list[tuple[Guards, Value]] = []
     for guards, value in parts:
         for inner, alternative in alternatives(value):
@@ -356,8 +361,12 @@ def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
                 flat.append((guards | inner, alternative))
     if len(flat) == 1 and not flat[0][0]:
         return flat[0][1]
-    if not flat or len(flat) > MOST_ALTERNATIVES:
+    if not flat:
         return unknown()
+    if len(flat) > MOST_ALTERNATIVES:
+        if not all(isinstance(value, Obj | ClassVal | Func | Method | External) for _, value in flat):
+            return unknown()
+        del flat[MOST_ALTERNATIVES:]
     return Either(tuple(flat))
 
 

@@ -16,11 +16,30 @@ WITH: Final = re.compile(
     r"|fbnet|mixnet|rexnet|cspnet|csp|darknet|polynet|bninception|cafferesnet|fcn_res|deeplabv3|lraspp|fcresnet)",
     re.IGNORECASE,
 )
-WITHOUT: Final = re.compile(r"(alexnet|squeezenet|vit_|swin|convnext|deit|beit|mixer|maxvit_not|bert|gpt|clip)", re.IGNORECASE)
-SEGMENTATION: Final = frozenset(
-    {"Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus", "UPerNet"}
+WITHOUT: Final = re.compile(
+    r"(alexnet|squeezenet|vit_|swin|convnext|deit|beit|mixer|maxvit_not|bert|gpt|clip)", re.IGNORECASE
 )
-HOMES: Final = ("torchvision.models", "timm", "segmentation_models_pytorch", "pretrainedmodels", "efficientnet_pytorch")
+SEGMENTATION: Final = frozenset(
+    {
+        "Unet",
+        "UnetPlusPlus",
+        "MAnet",
+        "Linknet",
+        "FPN",
+        "PSPNet",
+        "PAN",
+        "DeepLabV3",
+        "DeepLabV3Plus",
+        "UPerNet",
+    }
+)
+HOMES: Final = (
+    "torchvision.models",
+    "timm",
+    "segmentation_models_pytorch",
+    "pretrainedmodels",
+    "efficientnet_pytorch",
+)
 
 
 def is_home(path: str) -> bool:
