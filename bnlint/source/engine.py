@@ -15,6 +15,7 @@ from bnlint.source import summary as ir
 from bnlint.source.extract import extract
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
+from bnlint.source.hidden import unregistered
 from bnlint.source.link import Project
 from bnlint.source.read import Unreadable
 from bnlint.source.overrides import overrides
@@ -30,6 +31,8 @@ BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batc
 
 ENTRY_FUEL = 3_000
 """Statements that one function may take that nobody calls."""
+ENTERED = frozenset({"mode", "exchange"})
+"""What a function is about that is worth running though nobody calls it."""
 LAST_FUEL = 100_000
 """Statements that gathering the facts may take, for values that nobody asked for before."""
 OWN = frozenset({"train", "eval", "__init__", "forward"})
@@ -121,7 +124,7 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
             run_methods(run, cls)
     for module in list(project.modules.values()):
         for func in module_functions(run, module):
-            if "mode" in func.function.words and id(func.function) not in run.visited:
+            if func.function.words & ENTERED and id(func.function) not in run.visited:
                 with guarded(func.module.filename, faults):
                     run_entry(run, func, None)
     run.fuel = LAST_FUEL
@@ -135,14 +138,14 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
         norms=structure.norms(),
         uses=structure.uses(),
         answers=tuple(structure.answers()),
-        unregistered=tuple(structure.unregistered()),
+        unregistered=tuple(unregistered(structure)),
     )
 
 
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
     methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
-    wanted = [m for m in methods if "mode" in m.words and id(m) not in run.visited]
+    wanted = [m for m in methods if m.words & ENTERED and id(m) not in run.visited]
     if not wanted or not {m.name for m in wanted} - {"train", "eval", "__init__", "forward"}:
         return
     called = {name for m in methods for name in m.calls}

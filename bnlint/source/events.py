@@ -69,6 +69,7 @@ class Forward:
     args: Args
     source: Value | None
     outside: bool = False
+    parts_switched: bool = False
     trained: bool = False
 
 
@@ -80,6 +81,7 @@ class Normalised:
     flow: Flow
     guards: Guards
     scope: str
+    owner: ClassVal | None
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +103,7 @@ class StateSave:
     place: Place
     how: str
     calls: tuple[Call, ...]
+    buffers_beside: bool = False
 
 
 @dataclass(slots=True)
@@ -116,6 +119,7 @@ class Record:
     training_functions: set[int] = field(default_factory=set)
     loaded: set[Hashable] = field(default_factory=set)
     norms: list[Obj] = field(default_factory=list)
+    made: list[Obj] = field(default_factory=list)
     switched: list[SetAt] = field(default_factory=list)
 
 
@@ -140,6 +144,8 @@ class Events:
         run = self.run
         if run.objects.kind(obj) == "batchnorm":
             self.record.norms.append(obj)
+            if run.inside_forward:
+                self.record.made.append(obj)
         if run.eager or not self.is_surely_module(obj):
             return
         run.clock += 1
@@ -240,6 +246,10 @@ class Events:
         ):
             self.forget_modes(args, place)
 
+    def may_switch(self, name: str) -> bool:
+        """Whether a method that is not known may change modes, by its name."""
+        return name == "step" or bool(MODE_CHANGING.search(name))
+
     def unknown_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> None:
         """A method that the project does not define, of something that it may know."""
         if name == "step":
@@ -310,6 +320,7 @@ class Events:
             args,
             self.run.library.source_of(args),
             self.sequel,
+            self.run.state.get(((model.key, "children"), MODE)) is not None,
         )
         self.record.forwards.append(event)
         if flow is not None:
@@ -341,7 +352,9 @@ class Events:
     def normalised(self, layer: Obj, flow: Flow) -> None:
         frames = [f for f in self.run.frames if f.func is not None]
         scope = frames[-1].name if frames else ""
-        self.record.normalised.append(Normalised(layer, flow, self.run.state.guards, scope))
+        owner = next((f.self.cls for f in reversed(frames) if isinstance(f.self, Obj)), None)
+        event = Normalised(layer, flow, self.run.state.guards, scope, owner if isinstance(owner, ClassVal) else None)
+        self.record.normalised.append(event)
 
     def filled(self, obj: Obj) -> None:
         """A Sequential was written: its order is its own, whatever it is fed."""
@@ -398,26 +411,6 @@ class Events:
     def discarded(self, node: ir.Do, value: Value) -> None:
         if isinstance(value, Sym):
             self.record.discarded.add(hash(value.key))
-
-    def taken_method(self, taken: Taken, name: str, args: Args, place: Place) -> None:
-        return
-
-    def taken_by(self, node: ir.Comp) -> Value | None:
-        """A comprehension over one model's parameters or state is that state, perhaps filtered."""
-        run = self.run
-        source = run.force(run.eval(node.loops[0].source)) if node.loops else None
-        if not isinstance(source, Taken):
-            return None
-        what = source.what
-        for test in node.loops[0].tests:
-            text = words_of(test)
-            if "requires_grad" in text:
-                what = "trainable"
-            elif "running" in text or "num_batches" in text or "bn" in text:
-                what = "filtered"
-            else:
-                what = "unknown"
-        return Taken(source.model, what, run.place(node.span))
 
 
 def words_of(node: ir.Expr) -> str:

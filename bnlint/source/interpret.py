@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bnlint.source import summary as ir
+from bnlint.source import taken
 from bnlint.source.events import Events
 from bnlint.source.library import Library
 from bnlint.source.objects import Objects
@@ -62,6 +63,7 @@ MOST_CALLS: Final = 14
 """Calls within calls that are followed."""
 CALL_FUEL: Final = 4
 """What a call costs beside its statements."""
+STARS: Final = frozenset({"*", "**"})
 MOST_TURNS: Final = 8
 """Turns of a loop over something known that are all taken; of longer ones the first and the last."""
 
@@ -127,6 +129,7 @@ class Interpreter:
         self.inside_forward = False
         self.visited: set[int] = set()
         self.clock = 0
+        self.comprehended: tuple[Value, Value] = (unknown(), unknown())
 
     # frames
 
@@ -219,6 +222,9 @@ class Interpreter:
         new = self.eval(node.value)
         if isinstance(old, ListVal) and node.op == "+":
             self.extend(old, new)
+            return
+        if isinstance(old, Taken) and node.op == "+":
+            taken.copied(self, old, new)
             return
         self.assign(node.target, self.library.binary(node.op, old, new, self.place(node.span)))
 
@@ -619,8 +625,8 @@ class Interpreter:
     def eval_comp(self, node: ir.Comp) -> Value:
         made = self.new_dict({}) if node.kind == "dict" else self.new_list("list", (), self.place(node.span))
         self.comprehend(node, 0, made)
-        taken = self.library.taken_by(node)
-        return taken or made
+        source, element = self.comprehended
+        return taken.comprehension(self, node, source, element) or made
 
     def comprehend(self, node: ir.Comp, depth: int, made: ListVal | DictVal) -> None:
         if depth == len(node.loops):
@@ -628,6 +634,8 @@ class Interpreter:
             return
         loop = node.loops[depth]
         source = self.eval(loop.source)
+        if depth == 0:
+            self.comprehended = (source, source)
         items = self.items(source)
         for turn, (guards, value) in enumerate(self.turns(source)):
             self.assign(loop.target, value)
@@ -651,6 +659,7 @@ class Interpreter:
 
     def collect(self, node: ir.Comp, made: ListVal | DictVal) -> None:
         value = self.eval(node.element)
+        self.comprehended = (self.comprehended[0], value)
         if isinstance(made, ListVal):
             self.append(made.key, Held(ALWAYS, value, self.place(node.span)))
             return
@@ -842,7 +851,8 @@ class Interpreter:
             positional.insert(0, receiver)
         named = {a.name: a.value for a in args.items if a.name is not None}
         for param in func.function.params:
-            self.state.set((key, param.name), self.argument(func, param, positional, named, args.open))
+            is_open = args.open or (args.entry and param.kind in STARS)
+            self.state.set((key, param.name), self.argument(func, param, positional, named, is_open))
 
     def argument(
         self, func: Func, param: ir.Param, positional: list[Value], named: dict[str, Value], is_open: bool

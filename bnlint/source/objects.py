@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bnlint.facts import Answer3, Kind
 from bnlint.source import summary as ir
+from bnlint.source import taken
 from bnlint.source.layers import CONTAINERS, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
 from bnlint.source.values import (
@@ -153,7 +154,9 @@ class Objects:
                 return self.bound(found, base.self) if found is not None else Bound(base, attr)
             case Flow():
                 return base if attr in {"data", "T", "mT", "logits", "sample"} else self.derived(base, attr)
-            case Taken() | DictVal() | ListVal() | Const() | Partial() | Func() | Method():
+            case Taken():
+                return taken.attribute(base, attr) or Bound(base, attr)
+            case DictVal() | ListVal() | Const() | Partial() | Func() | Method():
                 return Bound(base, attr)
             case Bound(name=name):
                 return unknown(f"{name}.{attr}")
@@ -224,6 +227,8 @@ class Objects:
                 state.set((key, attr), value)
             case ClassVal(key=number) | Module(key=number):
                 state.set((number, attr), value)
+            case Taken() if attr == "data":
+                taken.copied(self.run, base, value)
             case Either():
                 for guards, alternative in base.alternatives:
                     if not contradicts(guards, state.guards):
@@ -282,10 +287,12 @@ class Objects:
         run.state = State(caller)
         run.eager = eager or self.is_module(obj.cls) != "no"
         loops, run.loops = run.loops, []
+        inside, run.inside_forward = run.inside_forward, False
         try:
             run.run(init, obj.args, obj, obj.place)
         finally:
             written, run.state, run.eager, run.loops = run.state.data, caller, eager, loops
+            run.inside_forward = inside
             run.root.data.update(written)
 
     def construct_base(self, obj: Obj, args: Args) -> None:

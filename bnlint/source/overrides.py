@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bnlint.facts import Answer3, Override
 from bnlint.source import summary as ir
 from bnlint.source.layers import torch_name
 from bnlint.source.objects import Objects, last_name
-from bnlint.source.structure import Structure, where_of
 from bnlint.source.values import Args, ClassVal, External, Func, Obj, Place, fresh
+
+if TYPE_CHECKING:
+    from bnlint.source.structure import Structure
 
 FREEZING: Final = re.compile(r"freeze|frozen|eval|fix_|fixed", re.IGNORECASE)
 """A function with such a name, called behind `super().train(mode)`, puts parts back into eval mode."""
@@ -54,7 +56,7 @@ def override(structure: Structure, cls: ClassVal, method: ir.Function) -> Overri
     return Override(
         cls=cls.klass.name,
         method=name,
-        where=where_of(place),
+        where=place.where(),
         returns=returns(method.body, method.params[0].name),
         reaches=reaches(body, method),
         honours=honours(body, method),
@@ -128,6 +130,16 @@ def honours(body: Body, method: ir.Function) -> Answer3:
     if any(not isinstance(a.value, ir.Lit) and a.value != receiver for c in body.supers for a in c.args):
         return "unknown"
     return "no" if parameter == "mode" or body.supers else "unknown"
+
+
+def is_kept_in_eval(objects: Objects, cls: ClassVal) -> bool:
+    """Whether a class's `train` puts parts of it back into eval mode, so that their BatchNorm is frozen."""
+    train = objects.find(cls, "train")
+    if not isinstance(train, Func) or train.function.name != "train":
+        return False
+    body = Body()
+    read(body, objects, cls, train.function, "train", DEEPEST)
+    return keeps_eval(body)
 
 
 def keeps_eval(body: Body) -> bool:

@@ -6,16 +6,18 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Final
 
-from bnlint.facts import UNKNOWN, Answer, Answer3, Chain, Kind, Layer, Op, Setting, Unregistered, Use
+from bnlint.facts import UNKNOWN, Answer, Answer3, Chain, Kind, Layer, Op, Setting, Use
 from bnlint.finding import Step, Where
 from bnlint.source import summary as ir
 from bnlint.source import zoo
+from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
 from bnlint.source.interpret import Interpreter, OutOfFuel, spell
 from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
 from bnlint.source.link import architecture_of
 from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS
-from bnlint.source.state import PARENTS, State
+from bnlint.source.overrides import is_kept_in_eval
+from bnlint.source.state import State
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -74,15 +76,19 @@ class Structure:
         self.outputs: dict[Hashable, Value] = {}
         self.contains: dict[Hashable, Answer3] = {}
         self.instances: list[tuple[Obj, Value | None]] = []
+        self.made: list[tuple[Obj, Obj]] = []
         self.layers: dict[int, Layer] = {}
+        self.conditions = Conditions(run.project)
+        self.kept: dict[int, bool] = {}
 
     # running
 
     def run_class(self, cls: ClassVal) -> None:
         """Build an instance with its defaults and send a tensor through it."""
         place = Place(cls.module.filename, cls.klass.span)
-        obj = Obj(fresh(), cls, Args(), place)
+        obj = Obj(fresh(), cls, Args(entry=True), place)
         result: Value | None = None
+        made = len(self.run.events.record.made)
         try:
             with self.alone():
                 self.run.objects.prepare(obj)
@@ -90,12 +96,13 @@ class Structure:
         except OutOfFuel:
             pass
         self.instances.append((obj, result))
+        self.made.extend((obj, layer) for layer in self.run.events.record.made[made:])
 
     def run_function(self, func: Func) -> None:
         """Run a function that builds layers, with unknown arguments."""
         try:
             with self.alone():
-                self.run.run(func, Args(), None, Place(func.module.filename, func.function.span))
+                self.run.run(func, Args(entry=True), None, Place(func.module.filename, func.function.span))
         except OutOfFuel:
             pass
 
@@ -217,33 +224,22 @@ class Structure:
             return None
         chains = self.chains(event.flow.inputs[0], event.guards)
         before = tuple(self.as_chain(c) for c in chains)
-        return Use(norm, where_of(event.flow.place), event.scope, before)
+        frozen: Answer3 = "unknown" if event.owner is not None and self.is_kept_in_eval(event.owner) else "no"
+        certain = all(self.always_follows(event, chain) for chain in chains)
+        return Use(norm, where_of(event.flow.place), event.scope, before, frozen=frozen, certain=certain)
 
-    def unregistered(self) -> Iterator[Unregistered]:
-        for obj, _ in self.instances:
-            assert isinstance(obj.cls, ClassVal)
-            for attr in self.run.objects.names.get(obj.key, ()):
-                value = self.run.state.get((obj.key, attr))
-                for _, inner in alternatives(value):
-                    yield from self.unregistered_in(obj.cls, inner)
+    def is_kept_in_eval(self, cls: ClassVal) -> bool:
+        if cls.key not in self.kept:
+            self.kept[cls.key] = is_kept_in_eval(self.run.objects, cls)
+        return self.kept[cls.key]
 
-    def unregistered_in(self, owner: ClassVal, value: Value) -> Iterator[Unregistered]:
-        if isinstance(value, ListVal):
-            items = self.run.items(value)
-            held = [h.value for h in items.held] if items else []
-            kind = "tuple" if value.kind == "tuple" else "list"
-        elif isinstance(value, DictVal):
-            held, kind = list(self.run.entries(value).held.values()), "dict"
-        else:
-            return
-        for item in held:
-            for _, layer_obj in alternatives(item):
-                if isinstance(layer_obj, Obj) and self.run.objects.kind(layer_obj) == "batchnorm":
-                    layer = self.layer(layer_obj)
-                    if layer is not None and not self.run.state.get((layer_obj.key, PARENTS)):
-                        yield Unregistered(
-                            layer, layer.where, owner.klass.name, "dict" if kind == "dict" else "list"
-                        )
+    def always_follows(self, event: Normalised, chain: tuple[Flow, ...]) -> bool:
+        """Whether the BatchNorm is there wherever the layer before it is: written without a condition of its own."""
+        before = next((flow for flow in chain if flow.kind in {"conv", "linear"}), None)
+        if before is None or before.layer is None:
+            return True
+        written = self.conditions.follows(event.layer.place, before.layer.place, across=False)
+        return written and self.conditions.follows(event.flow.place, before.place, across=True)
 
     # does it contain BatchNorm?
 

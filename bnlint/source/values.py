@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 from bnlint.facts import Kind
+from bnlint.finding import Where
 from bnlint.source import summary as ir
 from bnlint.source.summary import Span
 
@@ -25,6 +26,10 @@ class Place(NamedTuple):
 
     filename: str
     span: Span
+
+    def where(self) -> Where:
+        """This place as findings name it."""
+        return Where(self.filename, *self.span)
 
 
 @dataclass(slots=True, eq=False)
@@ -98,10 +103,15 @@ class ArgVal(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Args:
-    """Evaluated arguments. `open` says that there may be more (`*unknown`, `**unknown`)."""
+    """Evaluated arguments. `open` says that there may be more (`*unknown`, `**unknown`).
+
+    `entry` marks a call that nobody wrote: parameters have their defaults, `*args` and `**kwargs` may
+    hold anything.
+    """
 
     items: tuple[ArgVal, ...] = ()
     open: bool = False
+    entry: bool = False
 
     def positional(self) -> list[ArgVal]:
         return [a for a in self.items if a.name is None]
@@ -232,11 +242,15 @@ class Flow:
 
 @dataclass(slots=True, eq=False)
 class Taken:
-    """State taken out of a model: `what` is "parameters", "state_dict", "trainable", …"""
+    """State taken out of a model: `what` is "parameters", "state_dict", "trainable", …
+
+    `form` is "tensors", "array" (made to be sent) or "share" (a weighted part of it).
+    """
 
     model: Value
     what: str
     place: Place
+    form: str = "tensors"
 
 
 @dataclass(slots=True, eq=False)
