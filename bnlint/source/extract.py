@@ -20,6 +20,7 @@ MARKERS: Final = {
     "state": ("state_dict", "torch.save", "parameters("),
     "step": (".backward", ".step("),
     "loader": ("DataLoader",),
+    "exchange": ("torch.save", "load_state_dict", "parameters(),", ".numpy()"),
 }
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""
 

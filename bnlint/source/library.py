@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
 from bnlint.source import summary as ir
+from bnlint.source import taken
 from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
 from bnlint.source.objects import last_name
 from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS, Arm, join
@@ -221,6 +222,8 @@ class Library:
         left, right = self.run.force(left), self.run.force(right)
         if isinstance(left, Flow) or isinstance(right, Flow) or self.is_tensor(left) or self.is_tensor(right):
             return self.tensor_operator(op, left, right, place)
+        if isinstance(left, Taken) or isinstance(right, Taken):
+            return (taken.scaled(left, right) if op in "*/" else None) or unknown()
         match left, right:
             case Const(value=a), Const(value=b):
                 return self.compute(op, left, a, b)
@@ -1007,8 +1010,17 @@ class Library:
             for tensor in self.tensors(args):
                 events.backward(tensor)
             return Const(None)
+        is_data = isinstance(base, Sym) and base.source is not None
+        if self.is_given_data(args) and not is_data and not events.may_switch(name):
+            flow = self.flow("unknown", name, args, place)
+            events.forward(Sym((base.key, name), f"{base.name}.{name}"), args, place, flow)
+            return flow
         events.unknown_method(base, name, args, place)
         return self.method_result(base, name, args, place)
+
+    def is_given_data(self, args: Args) -> bool:
+        """Whether a method is called with tensors: of a model, it is a forward of a part."""
+        return bool(args.items) and (self.source_of(args) is not None or bool(self.tensors(args)))
 
     def method_result(self, base: Obj | Sym, name: str, args: Args, place: Place) -> Value:
         if name in {"prepare", "setup"} and args.items:
@@ -1054,14 +1066,8 @@ class Library:
 
     def taken_method(self, base: Taken, name: str, args: Args, place: Place) -> Value:
         """What becomes of parameters or of a state dict."""
-        if name in {"items", "values", "keys", "copy"}:
-            return base
-        self.run.events.taken_method(base, name, args, place)
-        return base if name in MOVING or name in {"data", "numpy"} else self.result_of(name, args, place)
-
-    def taken_by(self, node: ir.Comp) -> Value | None:
-        """A comprehension over parameters or over a state dict is still that state."""
-        return self.run.events.taken_by(node)
+        found = taken.method(self.run, base, name, args, place)
+        return self.result_of(name, args, place) if found is None else found
 
     # contexts and decorators
 

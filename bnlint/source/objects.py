@@ -314,7 +314,7 @@ class Objects:
         is_open = args.open
         if isinstance(first, DictVal):
             entries = run.entries(first)
-            held = tuple(self.element(v, first.place or obj.place) for v in entries.held.values())
+            held = tuple(self.element(v, self.entry_place(v, first.place or obj.place)) for v in entries.held.values())
             is_open |= entries.open
         elif len(positional) == 1 and first is not None and isinstance(first, ListVal):
             items = run.items(first) or Items((), open=True)
@@ -327,6 +327,10 @@ class Objects:
         run.state.set((obj.key, ITEMS), Items(held, is_open))
         for item in held:
             self.adopt(obj, item.value)
+
+    def entry_place(self, value: Value, place: Place) -> Place:
+        """An entry of a dict is written where its layer is, if that is written in the same file."""
+        return value.place if isinstance(value, Obj) and value.place.filename == place.filename else place
 
     def element(self, value: Value, place: Place) -> Held:
         """An element of a container; one that is only there under conditions carries them."""

@@ -326,7 +326,7 @@ class Scripts:
                     size,
                     self.name(event.model),
                     batchnorm,
-                    self.frozen(event.model),
+                    "unknown" if event.parts_switched else self.frozen(event.model),
                     path=tuple(self.path(event)),
                 )
 
@@ -373,8 +373,7 @@ class Scripts:
                 return "unknown"
         if any(a.name is not None and "freeze" in a.name for a in model.args.items):
             return "unknown"
-        children = self.run.events.modes_of(Sym((model.key, "children")))
-        return "unknown" if any(m.mode != "train" for m in children) else "no"
+        return "no"
 
     # state
 
@@ -404,12 +403,18 @@ class Scripts:
             if what not in {"parameters", "trainable", "filtered"}:
                 continue
             yield Save(
-                where_of(event.taken.place),
+                where_of(event.place if event.how == "exchanged" else event.taken.place),
                 self.name(event.taken.model),
                 what,  # type: ignore[arg-type]
                 "saved" if event.how == "saved" else "exchanged",
-                self.structure.has_batchnorm(event.taken.model),
+                self.state_has_batchnorm(event.taken.model),
+                "yes" if event.buffers_beside else "no",
             )
+
+    def state_has_batchnorm(self, model: Value) -> Answer3:
+        """Whether saved state lacks anything; in a project without BatchNorm nothing is unknown."""
+        answer = self.structure.has_batchnorm(model)
+        return "no" if answer == "unknown" and not self.record.norms else answer
 
 
 def event_turn(event: events.Forward) -> tuple[tuple[object, int], ...]:

@@ -1,0 +1,114 @@
+"""State taken out of a model: what filters leave of it, and where it goes.
+
+`model.parameters()` and `model.state_dict()` are followed through comprehensions, copies and loops as
+one value. It is saved when it reaches `torch.save`, and exchanged when it is turned into arrays or
+written into another model.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from bnlint.source import summary as ir
+from bnlint.source.events import StateSave, words_of
+from bnlint.source.values import Args, Const, Place, Taken, Value, alternatives
+
+if TYPE_CHECKING:
+    from bnlint.source.interpret import Interpreter
+
+COPIES: Final = frozenset({"clone", "detach", "cpu", "cuda", "to", "float", "half", "double", "data", "contiguous"})
+"""What leaves a tensor what it was."""
+ARRAYS: Final = frozenset({"numpy", "tolist"})
+"""What turns a tensor into something that leaves torch: to be sent."""
+PART: Final = re.compile(r"(^|[._])(heads?|fc|classifier|cs|linear|gate|prompt|lora)$", re.IGNORECASE)
+"""Parts of a model that hardly ever hold BatchNorm."""
+NORM_NAME: Final = re.compile(r"bn|norm|running", re.IGNORECASE)
+BUFFERS: Final = frozenset(
+    {"buffers", "named_buffers", "state_dict", "load_state_dict", "update_bn", "_buffers", "running_mean"}
+)
+"""Calls that show that somebody thought of the buffers."""
+
+
+def attribute(base: Taken, name: str) -> Value | None:
+    """`parameter.data` is still the parameter."""
+    return base if name in COPIES else None
+
+
+def method(run: Interpreter, base: Taken, name: str, args: Args, place: Place) -> Value | None:
+    """What a method makes of taken state; None where it is something else."""
+    if name in {"items", "values", "keys", "copy"} or name in COPIES:
+        return base
+    if name in ARRAYS:
+        return Taken(base.model, base.what, base.place, form="array")
+    if name == "copy_" and args.items:
+        copied(run, base, args.items[0].value)
+        return Const(None)
+    return None
+
+
+def scaled(left: Value, right: Value) -> Value | None:
+    """A weighted parameter is a share of it; a mix of two is something new."""
+    taken = [v for v in (left, right) if isinstance(v, Taken)]
+    if len(taken) != 1:
+        return None
+    base = taken[0]
+    return Taken(base.model, base.what, base.place, form="share")
+
+
+def copied(run: Interpreter, target: Value, value: Value) -> None:
+    """One model's parameters become another's: `b.data = a.data`, `b.data.copy_(a.data)`, `b.data += a.data * w`."""
+    for _, source in alternatives(value):
+        if not isinstance(source, Taken) or not isinstance(target, Taken) or source.model is target.model:
+            continue
+        if source.what != "parameters" or target.what != "parameters":
+            continue
+        if any(f.name in {"__init__", "init", "reset"} for f in run.frames):
+            continue  # two new models agree in their buffers
+        if any(keeps_norms_back(key) for key, _ in run.state.guards) or PART.search(getattr(source.model, "name", "")):
+            continue
+        place = run.loops[-1].place if run.loops else source.place
+        exchanged(run, source, place)
+
+
+def keeps_norms_back(key: object) -> bool:
+    """Whether a condition asks for BatchNorm by name: somebody decided what becomes of it."""
+    match key:
+        case ("in", str() as text, *_):
+            return bool(NORM_NAME.search(text))
+    return False
+
+
+def exchanged(run: Interpreter, taken: Taken, place: Place) -> None:
+    """State leaves its model for another place."""
+    frames = [f for f in run.frames if f.func is not None]
+    calls = frames[-1].func.function.calls if frames and frames[-1].func else frozenset()
+    beside = bool(calls & BUFFERS)
+    run.events.record.saves.append(StateSave(taken, place, "exchanged", run.events.calls(), beside))
+
+
+def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value) -> Value | None:
+    """A comprehension over one model's state is that state, perhaps filtered."""
+    if not isinstance(source, Taken):
+        return None
+    what = source.what
+    for test in node.loops[0].tests:
+        what = filtered(what, words_of(test))
+    form = element.form if isinstance(element, Taken) else "other"
+    if form == "other":
+        return None
+    taken = Taken(source.model, what, run.place(node.span), form=form)
+    if form == "array" and what == "parameters":
+        exchanged(run, taken, run.place(node.span))
+    return taken
+
+
+def filtered(what: str, test: str) -> str:
+    """What a filter leaves: its words tell."""
+    if "requires_grad" in test:
+        return "trainable"
+    if "num_batches_tracked" in test and "running" not in test:
+        return what
+    if "running" in test or "buffer" in test:
+        return "filtered"
+    return "unknown"
