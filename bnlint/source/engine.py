@@ -12,18 +12,18 @@ from pathlib import Path
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
+from bnlint.source.answers import answers, may_answer
 from bnlint.source.extract import extract
+from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
-from bnlint.source.hidden import unregistered
 from bnlint.source.link import Project
-from bnlint.source.read import Unreadable
 from bnlint.source.overrides import overrides
+from bnlint.source.read import Unreadable
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
-
 
 BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
 """What a function calls that writes an order of layers."""
@@ -81,7 +81,7 @@ def summarise(file: Path, faults: list[Finding]) -> ir.Summary | None:
         faults.append(unreadable(filename, f"cannot be read: {error.strerror or error}", 1, 1))
     except RecursionError:
         faults.append(unreadable(filename, "is nested too deeply", 1, 1))
-    except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not lose the others
+    except Exception as error:
         faults.append(internal(filename, error))
     return None
 
@@ -111,7 +111,7 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
     for cls in list(project.classes):
         if (
             cls.module.filename in summaries
-            and "norm" in cls.klass.words
+            and ("norm" in cls.klass.words or may_answer(cls))
             and run.objects.is_module(cls) != "no"
         ):
             with guarded(cls.module.filename, faults):
@@ -137,7 +137,7 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
         overrides=tuple(overrides(structure, project.classes)),
         norms=structure.norms(),
         uses=structure.uses(),
-        answers=tuple(structure.answers()),
+        answers=tuple(answers(structure)),
         unregistered=tuple(unregistered(structure)),
     )
 
@@ -225,7 +225,7 @@ def guarded(filename: str, faults: list[Finding]) -> Iterator[None]:
         yield
     except (RecursionError, OutOfFuel):
         pass
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:
         faults.append(internal(filename, error))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 from bnlint.facts import Mode
 from bnlint.source import summary as ir
+from bnlint.source.layers import LOSSES
 from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt
 from bnlint.source.values import (
-    ALWAYS,
     Args,
     ArgVal,
     ClassVal,
@@ -25,6 +25,7 @@ from bnlint.source.values import (
     External,
     Flow,
     Guards,
+    ListVal,
     Loop,
     Obj,
     Place,
@@ -43,6 +44,11 @@ MODE_CHANGING: Final = re.compile(
     r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init", re.IGNORECASE
 )
 """An unknown function with such a name may change the mode of what it is given."""
+
+ANSWER_NAME: Final = re.compile(
+    r"(^|_)(logits?|scores?|preds?|predictions?|probs?|probabilit(y|ies)|y_hat|images?|imgs?)$", re.IGNORECASE
+)
+"""Names of what a model answers."""
 
 MOST_ANCESTORS = 64
 
@@ -84,6 +90,23 @@ class Normalised:
     owner: ClassVal | None
 
 
+class Compared(NamedTuple):
+    """A loss of torch, between what a model answers and a target."""
+
+    loss: str
+    answer: Value
+    target: Value
+    place: Place
+
+
+class Returned(NamedTuple):
+    """A tensor that a forward returns under a name of answers."""
+
+    flow: Flow
+    name: str
+    place: Place
+
+
 @dataclass(slots=True, eq=False)
 class StateLoad:
     """`model.load_state_dict(…)`"""
@@ -120,6 +143,9 @@ class Record:
     loaded: set[Hashable] = field(default_factory=set)
     norms: list[Obj] = field(default_factory=list)
     made: list[Obj] = field(default_factory=list)
+    written: set[Place] = field(default_factory=set)
+    compared: list[Compared] = field(default_factory=list)
+    returned: dict[int, Returned] = field(default_factory=dict)
     switched: list[SetAt] = field(default_factory=list)
 
 
@@ -144,6 +170,7 @@ class Events:
         run = self.run
         if run.objects.kind(obj) == "batchnorm":
             self.record.norms.append(obj)
+            self.record.written.add(obj.place)
             if run.inside_forward:
                 self.record.made.append(obj)
         if run.eager or not self.is_surely_module(obj):
@@ -353,8 +380,32 @@ class Events:
         frames = [f for f in self.run.frames if f.func is not None]
         scope = frames[-1].name if frames else ""
         owner = next((f.self.cls for f in reversed(frames) if isinstance(f.self, Obj)), None)
-        event = Normalised(layer, flow, self.run.state.guards, scope, owner if isinstance(owner, ClassVal) else None)
+        event = Normalised(
+            layer, flow, self.run.state.guards, scope, owner if isinstance(owner, ClassVal) else None
+        )
         self.record.normalised.append(event)
+
+    def compared(self, path: str, args: Args, place: Place) -> None:
+        """A loss is computed."""
+        answer, target = args.value(0, "input"), args.value(1, "target")
+        if answer is not None and target is not None:
+            self.record.compared.append(Compared(path.rpartition(".")[2], answer, target, place))
+
+    def returned(self, node: ir.Expr, value: Value) -> None:
+        """A forward returns; remember the tensors whose names say that they are answers."""
+        run = self.run
+        if run.frame.name != "forward":
+            return
+        parts: list[tuple[ir.Expr, Value]] = [(node, value)]
+        if isinstance(node, ir.Display) and isinstance(value, ListVal):
+            items = run.items(value)
+            parts = list(zip(node.items, [h.value for h in items.held] if items else [], strict=False))
+        for part, inner in parts:
+            name = tensor_name(part)
+            if ANSWER_NAME.search(name):
+                for _, flow in alternatives(inner):
+                    if isinstance(flow, Flow):
+                        self.record.returned[id(flow)] = Returned(flow, name, flow.place)
 
     def filled(self, obj: Obj) -> None:
         """A Sequential was written: its order is its own, whatever it is fed."""
@@ -378,6 +429,8 @@ class Events:
             return True
         if path.startswith("torch.nn.init."):
             return True
+        if path in LOSSES:
+            self.compared(path, args, place)
         if path == "torch.autograd.backward":
             for tensor in self.run.library.tensors(args):
                 self.backward(tensor)
@@ -411,6 +464,18 @@ class Events:
     def discarded(self, node: ir.Do, value: Value) -> None:
         if isinstance(value, Sym):
             self.record.discarded.add(hash(value.key))
+
+
+def tensor_name(node: ir.Expr) -> str:
+    """The name of the tensor that an expression moves or squashes: `logits.view(-1)`, `F.softmax(logits)`."""
+    match node:
+        case ir.Name(id=name):
+            return name
+        case ir.Call(func=ir.Get(base=ir.Name(id="F" | "torch")), args=(first, *_)):
+            return tensor_name(first.value)
+        case ir.Call(func=ir.Get(base=base)) | ir.Item(base=base):
+            return tensor_name(base)
+    return ""
 
 
 def words_of(node: ir.Expr) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.events import Events
 from bnlint.source.library import Library
 from bnlint.source.objects import Objects
-from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, PARENTS, Arm, State, join
+from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, State, join
 from bnlint.source.summary import Block, Expr, Span
 from bnlint.source.values import (
     ALWAYS,
@@ -29,7 +29,6 @@ from bnlint.source.values import (
     DictVal,
     Either,
     Entries,
-    External,
     Flow,
     Func,
     Guards,
@@ -48,7 +47,6 @@ from bnlint.source.values import (
     Thunk,
     Truth,
     Value,
-    alternatives,
     contradicts,
     either,
     fresh,
@@ -213,8 +211,11 @@ class Interpreter:
         match value, target:
             case Const(value=int() | float(), name=""), ir.Name(id=name):
                 return Const(value.value, self.place(span), name)
-            case Obj(name=""), ir.Name() | ir.Get():
-                value.name = spell(target)
+            case Obj(attr=""), ir.Get(attr=attr):
+                value.attr, value.held = attr, self.place(span)
+                value.name = value.name or spell(target)
+            case Obj(name=""), ir.Name(id=name):
+                value.name = name
         return value
 
     def do_update(self, node: ir.Update) -> None:
@@ -234,6 +235,8 @@ class Interpreter:
 
     def do_return(self, node: ir.Return) -> bool:
         value = Const(None) if node.value is None else self.eval(node.value)
+        if self.inside_forward and node.value is not None:
+            self.events.returned(node.value, value)
         self.leave(value)
         return False
 

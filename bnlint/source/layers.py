@@ -59,10 +59,7 @@ LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
     "Linear": ("linear", LINEAR),
     "LazyLinear": ("linear", LAZY_LINEAR),
     "Bilinear": ("linear", {}),
-    **{
-        name: ("dropout", DROPOUT)
-        for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
-    },
+    **dict.fromkeys(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"), ("dropout", DROPOUT)),
     "FeatureAlphaDropout": ("dropout", DROPOUT),
     **{f"InstanceNorm{n}d": ("norm", {}) for n in (1, 2, 3)},
     **{
@@ -125,9 +122,8 @@ LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
 CONTAINERS: Final = {"Sequential", "ModuleList", "ModuleDict"}
 
 FUNCTIONS: Final[dict[str, Kind]] = {
-    **{
-        name: "activation"
-        for name in (
+    **dict.fromkeys(
+        (
             *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish"),
             *(
                 "hardswish",
@@ -140,32 +136,28 @@ FUNCTIONS: Final[dict[str, Kind]] = {
                 "softsign",
             ),
             *("tanhshrink", "softshrink", "hardshrink", "threshold", "glu"),
-        )
-    },
-    **{name: "dropout" for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout")},
-    **{name: "conv" for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d")},
+        ),
+        "activation",
+    ),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"), "dropout"),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"), "conv"),
     "conv_transpose3d": "conv",
-    **{
-        name: "linear" for name in ("linear", "bilinear", "matmul", "mm", "bmm", "einsum", "addmm", "baddbmm")
-    },
-    **{
-        name: "norm"
-        for name in ("layer_norm", "group_norm", "instance_norm", "normalize", "local_response_norm")
-    },
+    **dict.fromkeys(("linear", "bilinear", "matmul", "mm", "bmm", "einsum", "addmm", "baddbmm"), "linear"),
+    **dict.fromkeys(
+        ("layer_norm", "group_norm", "instance_norm", "normalize", "local_response_norm"), "norm"
+    ),
     "batch_norm": "batchnorm",
     **{
         f"{kind}_pool{n}d": "pool"
         for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "lp", "fractional_max")
         for n in (1, 2, 3)
     },
-    **{
-        name: "resample"
-        for name in ("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "grid_sample")
-    },
-    **{name: "softmax" for name in ("softmax", "log_softmax", "softmin", "gumbel_softmax")},
-    **{
-        name: "reshape"
-        for name in (
+    **dict.fromkeys(
+        ("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "grid_sample"), "resample"
+    ),
+    **dict.fromkeys(("softmax", "log_softmax", "softmin", "gumbel_softmax"), "softmax"),
+    **dict.fromkeys(
+        (
             *(
                 "view",
                 "reshape",
@@ -204,11 +196,12 @@ FUNCTIONS: Final[dict[str, Kind]] = {
             ),
             *("unflatten", "narrow", "flip", "roll", "select", "index_select", "unbind", "ravel", "bfloat16"),
             *("requires_grad_", "retain_grad", "numpy", "swapdims", "tensor_split", "detach_", "squeeze_"),
-        )
-    },
-    **{name: "add" for name in ("add", "sub", "add_")},
-    **{name: "multiply" for name in ("mul", "div", "mul_", "div_")},
-    **{name: "concat" for name in ("cat", "concat", "stack", "hstack", "vstack", "concatenate")},
+        ),
+        "reshape",
+    ),
+    **dict.fromkeys(("add", "sub", "add_"), "add"),
+    **dict.fromkeys(("mul", "div", "mul_", "div_"), "multiply"),
+    **dict.fromkeys(("cat", "concat", "stack", "hstack", "vstack", "concatenate"), "concat"),
 }
 """Functions of torch, torch.nn.functional and tensors that take a tensor and give one."""
 
@@ -218,6 +211,22 @@ IN_PLACE: Final = frozenset(
 """Functions that also exist with an underscore and then change their tensor."""
 
 SATURATING: Final = frozenset({"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "sigmoid", "tanh", "hardtanh"})
+
+
+LOSSES: Final = frozenset(
+    {
+        f"torch.nn.{name}Loss"
+        for name in ("CrossEntropy", "NLL", "BCE", "BCEWithLogits", "MSE", "L1", "SmoothL1", "Huber")
+    }
+    | {
+        f"torch.nn.functional.{name}"
+        for name in (
+            *("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
+            *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+        )
+    }
+)
+"""Losses that compare what a model answers with what it should."""
 
 
 def torch_name(path: str) -> str | None:

@@ -11,7 +11,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
 from bnlint.source.objects import last_name
-from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS, Arm, join
+from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS
 from bnlint.source.summary import Expr
 from bnlint.source.values import (
     ALWAYS,
@@ -859,7 +859,7 @@ class Library:
             return Const(None)
         if name in {"size", "dim", "item", "tolist", "argmax", "max", "min", "numel"}:
             return Flow("other", name, (base, *self.tensors(args)), place)
-        plain = name[:-1] if name.endswith("_") else name
+        plain = name.removesuffix("_")
         kind: Kind = FUNCTIONS.get(name) or FUNCTIONS.get(plain) or "unknown"
         return Flow(kind, plain, (base, *self.tensors(args)), place)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bnlint.facts import Answer3, Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
-from bnlint.source.layers import CONTAINERS, layer_kind, torch_name
+from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
 from bnlint.source.values import (
     ALWAYS,
@@ -62,6 +62,8 @@ class Objects:
     def __init__(self, run: Interpreter) -> None:
         self.run = run
         self.names: dict[Hashable, dict[str, None]] = {}
+        self.parts: set[ClassVal | External] = set()
+        self.containers: dict[Hashable, Obj] = {}
 
     # classes
 
@@ -237,6 +239,8 @@ class Objects:
     def adopt(self, parent: Obj, value: Value) -> None:
         """A module's switch reaches what it has registered."""
         for _, child in alternatives(value):
+            if isinstance(child, Obj):
+                self.parts.add(child.cls)
             if isinstance(child, Obj | Sym):
                 key = (child.key, PARENTS)
                 parents = self.run.state.get(key) or frozenset()
@@ -296,7 +300,7 @@ class Objects:
             run.root.data.update(written)
 
     def construct_base(self, obj: Obj, args: Args) -> None:
-        """torch's own constructor ran for an instance."""
+        """Torch's own constructor ran for an instance."""
         state = self.run.state
         state.set((obj.key, BASE_ARGS), args)
         if self.is_container(obj) or self.is_sequential(obj.cls):
@@ -314,17 +318,19 @@ class Objects:
         is_open = args.open
         if isinstance(first, DictVal):
             entries = run.entries(first)
-            held = tuple(self.element(v, self.entry_place(v, first.place or obj.place)) for v in entries.held.values())
+            held = tuple(
+                self.element(v, self.entry_place(v, first.place or obj.place)) for v in entries.held.values()
+            )
             is_open |= entries.open
-        elif len(positional) == 1 and first is not None and isinstance(first, ListVal):
-            items = run.items(first) or Items((), open=True)
-            held, is_open = items.held, is_open or items.open
-        elif len(positional) == 1 and first is not None and not isinstance(first, Obj | Flow | Either | Func):
+        elif (len(positional) == 1 and first is not None and isinstance(first, ListVal)) or (
+            len(positional) == 1 and first is not None and not isinstance(first, Obj | Flow | Either | Func)
+        ):
             items = run.items(first) or Items((), open=True)
             held, is_open = items.held, is_open or items.open
         else:
             held = tuple(self.element(a.value, a.place) for a in positional)
         run.state.set((obj.key, ITEMS), Items(held, is_open))
+        self.containers[obj.key] = obj
         for item in held:
             self.adopt(obj, item.value)
 
@@ -387,7 +393,9 @@ class Objects:
             return run.call_function(method, args, obj, place)
         flow = run.library.flow("other", self.class_name(obj), args, place, obj)
         flow.call = args
-        if self.is_module(obj.cls) != "no" or self.looks_like_model(obj):
+        if isinstance(obj.cls, External) and obj.cls.path in LOSSES:
+            run.events.compared(obj.cls.path, args, place)
+        elif self.is_module(obj.cls) != "no" or self.looks_like_model(obj):
             run.events.forward(obj, args, place, flow)
         return flow
 

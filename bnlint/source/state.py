@@ -146,9 +146,7 @@ def join_modes(_before: Any, found: Sequence[tuple[Guards, ModeRecord | None]]) 
     time = 0
     restored = any(way and is_training_flag(key) for guards, _ in found for key, way in guards)
     for _, record in found:
-        if restored:
-            modes[NOT_SET] = None
-        elif record is None:
+        if restored or record is None:
             modes[NOT_SET] = None
         else:
             modes.update(dict.fromkeys(record.modes))

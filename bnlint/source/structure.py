@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator
 from typing import Final
 
-from bnlint.facts import UNKNOWN, Answer, Answer3, Chain, Kind, Layer, Op, Setting, Use
+from bnlint.facts import UNKNOWN, Answer3, Chain, Kind, Layer, Op, Setting, Use
 from bnlint.finding import Step, Where
 from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
-from bnlint.source.interpret import Interpreter, OutOfFuel, spell
+from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
 from bnlint.source.link import architecture_of
-from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS
-from bnlint.source.overrides import is_kept_in_eval
+from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, last_name
+from bnlint.source.overrides import calls_in, is_kept_in_eval
 from bnlint.source.state import State
 from bnlint.source.values import (
-    ALWAYS,
     Args,
     ArgVal,
     ClassVal,
     Const,
-    DictVal,
     Either,
     External,
     Flow,
@@ -42,25 +39,13 @@ from bnlint.source.values import (
 
 CLASS_FUEL: Final = 6_000
 """Statements that the constructor and the forward of one class may take, with all that they call."""
+BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm")
 LONGEST_CHAIN: Final = 12
 MOST_CHAINS: Final = 8
 DEEPEST_BLOCK: Final = 4
 
 ENDS: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply", "input", "unknown", "other"})
 """Where a chain of operations ends: several tensors meet, or nothing more is known."""
-
-CLASS_COUNT: Final = re.compile(
-    r"^_?(num|n|nb|number_of)_?(class|classes|cls|labels|categories|outputs?)$|^(nclass|nclasses|classes|class_num|"
-    r"out_classes|classes_num|n_out|num_out)$",
-    re.IGNORECASE,
-)
-"""Names of the number of classes."""
-ANSWER_NAME: Final = re.compile(
-    r"(^|_)(logits?|scores?|preds?|predictions?|probs?|probabilit(y|ies)|y_hat)$", re.IGNORECASE
-)
-"""Names of what a model answers."""
-HEAD_NAME: Final = re.compile(r"(^|_|\.)(classifier|logits?|score|fc_out|final_fc)$", re.IGNORECASE)
-"""Names of the layers that make the answer."""
 
 
 def where_of(place: Place) -> Where:
@@ -97,6 +82,27 @@ class Structure:
             pass
         self.instances.append((obj, result))
         self.made.extend((obj, layer) for layer in self.run.events.record.made[made:])
+        if self.is_unseen(cls):
+            self.run_options(cls, place)
+
+    def is_unseen(self, cls: ClassVal) -> bool:
+        """Whether the constructor makes a BatchNorm only with options that are off by default."""
+        init = next((s for s in cls.klass.body if isinstance(s, ir.Function) and s.name == "__init__"), None)
+        if init is None or not init.calls & BATCHNORMS:
+            return False
+        written = self.run.events.record.written
+        calls = (call for call in calls_in(init.body) if last_name(call.func) in BATCHNORMS)
+        return any(Place(cls.module.filename, call.span) not in written for call in calls)
+
+    def run_options(self, cls: ClassVal, place: Place) -> None:
+        """Build and run an instance whose options are not known."""
+        obj = Obj(fresh(), cls, Args(open=True), place)
+        try:
+            with self.alone():
+                self.run.objects.prepare(obj)
+                self.output(obj)
+        except OutOfFuel:
+            pass
 
     def run_function(self, func: Func) -> None:
         """Run a function that builds layers, with unknown arguments."""
@@ -313,83 +319,6 @@ class Structure:
         answers = {self.has_batchnorm(v, depth + 1) for v in values}
         return "yes" if "yes" in answers else "unknown" if "unknown" in answers else "no"
 
-    # answers
-
-    def answers(self) -> Iterator[Answer]:
-        for obj, result in self.instances:
-            assert isinstance(obj.cls, ClassVal)
-            if result is None or self.run.objects.is_module(obj.cls) != "yes":
-                continue
-            for value in self.returned(result):
-                yield from self.answer(obj, obj.cls, value)
-
-    def returned(self, value: Value) -> Iterator[Value]:
-        """The tensors among what a forward returns."""
-        match value:
-            case ListVal():
-                items = self.run.items(value)
-                for held in items.held if items else ():
-                    yield held.value
-            case DictVal():
-                yield from self.run.entries(value).held.values()
-            case _:
-                yield value
-
-    def answer(self, obj: Obj, cls: ClassVal, value: Value) -> Iterator[Answer]:
-        """An answer for each way to compute it, if something says that it is one."""
-        chains = self.chains(value, ALWAYS)
-        for flows in chains:
-            head = flows[-1].layer if flows else None
-            block = head if head is not None and isinstance(head.cls, ClassVal) else None
-            why = tuple(self.why(flows, block))
-            if not why:
-                continue
-            chain = flows if block is None else self.inside(flows)
-            place = block.place if block is not None else self.last_norm(chain)
-            if place is not None:
-                yield Answer(cls.klass.name, where_of(place), self.as_chain(chain), why, len(chains) == 1)
-
-    def inside(self, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
-        try:
-            with self.alone():
-                return self.through_blocks(flows, 0)
-        except OutOfFuel:
-            return flows
-
-    def last_norm(self, chain: tuple[Flow, ...]) -> Place | None:
-        return next((f.place for f in chain if f.kind == "batchnorm"), None)
-
-    def through_blocks(self, chain: tuple[Flow, ...], depth: int) -> tuple[Flow, ...]:
-        """A chain that ends in a block of the project continues inside it."""
-        if not chain or depth == DEEPEST_BLOCK:
-            return chain
-        *before, last = chain
-        block = last.layer
-        if last.kind != "other" or block is None or not isinstance(block.cls, ClassVal):
-            return chain
-        self.run.objects.prepare(block)
-        inside = self.output(block)
-        if inside is None:
-            return chain
-        inner = self.chains(inside, ALWAYS)
-        if len(inner) != 1:
-            return chain
-        return (*before, *self.through_blocks(inner[0], depth + 1))
-
-    def why(self, chain: tuple[Flow, ...], head: Obj | None) -> Iterator[Step]:
-        """What says that this is the model's answer."""
-        norm = next((f.layer for f in chain if f.kind == "batchnorm" and f.layer is not None), None)
-        builders = [head] if head is not None else [norm] if norm is not None else []
-        for built in builders:
-            for arg in built.args.items:
-                name = getattr(arg.value, "name", "")
-                if isinstance(name, str) and CLASS_COUNT.search(name):
-                    yield Step(
-                        where_of(arg.place), f"`{name}` counts the classes: this is the model's answer"
-                    )
-            if HEAD_NAME.search(built.name):
-                yield Step(where_of(built.place), f"`{built.name}` makes the model's answer")
-
 
 class _Alone:
     """Run something in eager mode, outside of whatever is running, with fuel of its own."""
@@ -412,9 +341,6 @@ class _Alone:
 
 def unique(found: dict[Where, Layer]) -> Iterator[Layer]:
     yield from found.values()
-
-
-__all__ = ["Structure", "spell", "where_of", "ir"]
 
 
 def shape_of(chains: tuple[Chain, ...]) -> object:

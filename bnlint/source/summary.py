@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-
 Expr: TypeAlias = tuple[object, ...]
 """One of the expressions below. A union of them would name itself, which type checkers take very badly."""
 Stmt: TypeAlias = tuple[object, ...]

@@ -135,7 +135,10 @@ class Args:
 
 @dataclass(slots=True, eq=False)
 class Obj:
-    """An instance; `cls` is what was called to make it. Attributes live in the state, under `key`."""
+    """An instance; `cls` is what was called to make it. Attributes live in the state, under `key`.
+
+    `attr` is the attribute that first held it, and `held` the assignment that wrote this.
+    """
 
     key: Hashable
     cls: ClassVal | External
@@ -144,6 +147,8 @@ class Obj:
     name: str = ""
     ready: bool = False
     assumed: bool = False
+    attr: str = ""
+    held: Place | None = None
 
 
 @dataclass(slots=True, eq=False)
