@@ -27,15 +27,16 @@ from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
 BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
 """What a function calls that writes an order of layers."""
-
-
 ENTRY_FUEL = 3_000
 """Statements that one function may take that nobody calls."""
 ENTERED = frozenset({"mode", "exchange"})
 """What a function is about that is worth running though nobody calls it."""
+STEPPING = frozenset({"step"})
+"""A function that trains says what its model answers, and what feeds it."""
 LAST_FUEL = 100_000
 """Statements that gathering the facts may take, for values that nobody asked for before."""
 OWN = frozenset({"train", "eval", "__init__", "forward"})
+"""Methods of a module that others are meant to call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,13 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
     structure = Structure(run)
     for filename in sorted(summaries):
         with guarded(filename, faults):
-            module = project.module(run, filename)
+            module = project.module(filename)
             if module is not None:
                 project.start(run, module)
     for cls in list(project.classes):
         if (
             cls.module.filename in summaries
-            and ("norm" in cls.klass.words or may_answer(cls))
+            and (may_normalise(cls) or may_answer(cls))
             and run.objects.is_module(cls) != "no"
         ):
             with guarded(cls.module.filename, faults):
@@ -124,9 +125,9 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
             run_methods(run, cls)
     for module in list(project.modules.values()):
         for func in module_functions(run, module):
-            if func.function.words & ENTERED and id(func.function) not in run.visited:
+            if func.function.words & (ENTERED | STEPPING) and id(func.function) not in run.visited:
                 with guarded(func.module.filename, faults):
-                    run_entry(run, func, None)
+                    run_entry(run, func)
     run.fuel = LAST_FUEL
     scripts = Scripts(structure)
     return Facts(
@@ -142,11 +143,17 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
     )
 
 
+def may_normalise(cls: ClassVal) -> bool:
+    """Whether a class may build BatchNorm: it names it, or it names a norm in a file that names it."""
+    words = cls.klass.words
+    return "norm" in words or ("some norm" in words and "norm" in cls.module.summary.words)
+
+
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
     methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
     wanted = [m for m in methods if m.words & ENTERED and id(m) not in run.visited]
-    if not wanted or not {m.name for m in wanted} - {"train", "eval", "__init__", "forward"}:
+    if not wanted or not {m.name for m in wanted} - OWN:
         return
     called = {name for m in methods for name in m.calls}
     ordered = sorted(wanted, key=lambda m: (m.name in called, m.name))
@@ -155,7 +162,7 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
     for names, outside in ((training, False), ([m for m in own if m not in training], True)):
         obj = Obj(fresh(), cls, Args(), Place(cls.module.filename, cls.klass.span))
         run.events.outside = outside
-        with instance(run, obj):
+        with instance(run):
             if outside and training:
                 call_methods(run, cls, obj, training)
             run.events.sequel = outside
@@ -163,7 +170,7 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
 
 
 @contextmanager
-def instance(run: Interpreter, obj: Obj) -> Iterator[None]:
+def instance(run: Interpreter) -> Iterator[None]:
     """An instance whose methods are called one after the other, and nothing else."""
     with run.aside():
         run.state = State(run.root)
@@ -191,14 +198,12 @@ def is_training(method: ir.Function) -> bool:
     return "step" in method.words and bool(named & TRAINING) and not named & EVALUATION
 
 
-def run_entry(run: Interpreter, func: Func, receiver: Obj | None) -> None:
+def run_entry(run: Interpreter, func: Func) -> None:
     """Run a function that nobody calls, with unknown arguments."""
     run.fuel = ENTRY_FUEL
     with run.aside():
         run.state = State(run.root)
-        if receiver is not None and not receiver.ready:
-            run.objects.prepare(receiver)
-        run.run(func, Args(), receiver, None)
+        run.run(func, Args(), None, None)
 
 
 def functions(run: Interpreter, project: Project) -> Iterator[Func]:
@@ -227,6 +232,3 @@ def guarded(filename: str, faults: list[Finding]) -> Iterator[None]:
         pass
     except Exception as error:
         faults.append(internal(filename, error))
-
-
-__all__ = ["Analysis", "ClassVal", "analyse"]

@@ -396,13 +396,14 @@ class Events:
         run = self.run
         if run.frame.name != "forward":
             return
+        inputs = {param.name for param in run.frame.func.function.params} if run.frame.func else set()
         parts: list[tuple[ir.Expr, Value]] = [(node, value)]
         if isinstance(node, ir.Display) and isinstance(value, ListVal):
             items = run.items(value)
             parts = list(zip(node.items, [h.value for h in items.held] if items else [], strict=False))
         for part, inner in parts:
             name = tensor_name(part)
-            if ANSWER_NAME.search(name):
+            if ANSWER_NAME.search(name) and name not in inputs:
                 for _, flow in alternatives(inner):
                     if isinstance(flow, Flow):
                         self.record.returned[id(flow)] = Returned(flow, name, flow.place)
@@ -410,7 +411,7 @@ class Events:
     def filled(self, obj: Obj) -> None:
         """A Sequential was written: its order is its own, whatever it is fed."""
         run = self.run
-        if not run.objects.is_container(obj) == "Sequential":
+        if run.objects.is_container(obj) != "Sequential":
             return
         items = run.library.items(obj)
         held = [v for h in (items.held if items else ()) for _, v in alternatives(h.value)]
@@ -461,7 +462,8 @@ class Events:
         self.record.loaded.add(base.key)
         return result
 
-    def discarded(self, node: ir.Do, value: Value) -> None:
+    def discarded(self, value: Value) -> None:
+        """An expression whose value nobody keeps."""
         if isinstance(value, Sym):
             self.record.discarded.add(hash(value.key))
 
