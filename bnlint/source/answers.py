@@ -109,9 +109,10 @@ class Answers:
     def comes_from_model(self, value: Value) -> bool:
         """Whether a target is itself made by layers: features are compared then, not answers."""
         for _, flow in alternatives(value):
-            if isinstance(flow, Flow):
-                if flow.layer is not None or any(self.comes_from_model(v) for v in flow.inputs[:1]):
-                    return True
+            if isinstance(flow, Flow) and (
+                flow.layer is not None or any(self.comes_from_model(v) for v in flow.inputs[:1])
+            ):
+                return True
         return False
 
     def owner(self, layer: Obj) -> str:
@@ -161,7 +162,7 @@ class Answers:
         return next((flow for flow in chain if flow.kind not in NEAR), None)
 
     def written(self, cls: ClassVal, end: Flow, block: Obj | None) -> Place:
-        """Where the model writes its last layer: the layer, or the line that has a helper or another class make it."""
+        """Where the model writes its last layer: the layer, or where it has another make it."""
         built = block if block is not None else self.container(end.layer)
         own = block.place if block is not None else end.place
         if built is None or built.held is None:

@@ -15,12 +15,13 @@ from bnlint.source.read import parse
 from bnlint.source.summary import Block, Expr, Span, Summary
 
 MARKERS: Final = {
-    "norm": ("atchNorm", "atch_norm", "norm", "bn", "BN", "Norm("),
-    "mode": (".eval", ".train", "no_grad", "inference_mode", "set_grad_enabled"),
+    "norm": ("atchNorm", "atch_norm", "bn", "BN"),
+    "some norm": ("norm_layer", "norm_act", "norm(", "norm_func", "NormAct"),
+    "mode": (".eval(", ".train(", "no_grad", "inference_mode", "set_grad_enabled"),
     "state": ("state_dict", "torch.save", "parameters("),
     "step": (".backward", ".step("),
     "loader": ("DataLoader",),
-    "exchange": ("torch.save", "load_state_dict", "parameters(),", ".numpy()"),
+    "exchange": ("torch.save", "load_state_dict", "parameters(),", ".numpy() for"),
 }
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""
 

@@ -66,7 +66,7 @@ class Hidden:
                         yield fact
 
     def is_on_purpose(self, obj: Obj, values: list[Value]) -> bool:
-        """Registered elsewhere, in eval mode, or a network alone in its list: the idiom that hides a teacher."""
+        """Registered elsewhere, in eval mode, or a network alone in its list, as one hides a teacher."""
         run = self.run
         if run.state.get((obj.key, PARENTS)) or any(m.mode == "eval" for m in run.events.modes_of(obj)):
             return True

@@ -66,7 +66,7 @@ MOST_TURNS: Final = 8
 """Turns of a loop over something known that are all taken; of longer ones the first and the last."""
 
 
-class OutOfFuel(Exception):
+class OutOfFuel(Exception):  # noqa: N818  it is no error: what was seen until then stands
     """The program takes too long to follow; what was seen until here stands."""
 
 
@@ -230,8 +230,7 @@ class Interpreter:
         self.assign(node.target, self.library.binary(node.op, old, new, self.place(node.span)))
 
     def do_do(self, node: ir.Do) -> None:
-        value = self.eval(node.value)
-        self.library.discard(node, value)
+        self.events.discarded(self.eval(node.value))
 
     def do_return(self, node: ir.Return) -> bool:
         value = Const(None) if node.value is None else self.eval(node.value)
@@ -349,10 +348,7 @@ class Interpreter:
         frame.captured = True
         owner = self.class_here
         scopes = frame.scopes[1:] if owner is not None else frame.scopes
-        func: Value = Func(node, frame.module, scopes, owner)
-        for decorator in reversed(node.decorators):
-            func = self.library.decorate(decorator, func)
-        self.state.set((frame.key, node.name), func)
+        self.state.set((frame.key, node.name), Func(node, frame.module, scopes, owner))
 
     class_here: ClassVal | None = None
 
@@ -488,8 +484,7 @@ class Interpreter:
             self.library.in_place(node, value)
             return value
         func = self.eval(node.func)
-        value = self.call(func, self.arguments(node.args), place)
-        return value
+        return self.call(func, self.arguments(node.args), place)
 
     def arguments(self, nodes: tuple[ir.Arg, ...]) -> Args:
         out: list[ArgVal] = []
@@ -640,12 +635,12 @@ class Interpreter:
         if depth == 0:
             self.comprehended = (source, source)
         items = self.items(source)
-        for turn, (guards, value) in enumerate(self.turns(source)):
+        for turn, (given, value) in enumerate(self.turns(source)):
             self.assign(loop.target, value)
             tests = [self.test(test) for test in loop.tests]
             if any(t.value is False for t in tests):
                 continue
-            guards = guards.union(*(t.then for t in tests))
+            guards = given.union(*(t.then for t in tests))
             outer = self.state
             self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source)))
             self.state = State(outer, guards)
@@ -875,7 +870,7 @@ class Interpreter:
             if isinstance(default, Const):
                 return Const(default.value, self.place(param.span), param.name)
             return default
-        return self.project.parameter(self, func, param)
+        return Sym(fresh(), param.name)
 
     def default(self, func: Func, param: ir.Param) -> Value:
         """A default is computed where the function is defined."""

@@ -205,10 +205,6 @@ class Library:
             return Flow("unknown", name, tuple(tensors), place)
         return Sym(fresh(), name, source=self.source_of(args))
 
-    def discard(self, node: ir.Do, value: Value) -> None:
-        """An expression whose value nobody keeps."""
-        self.run.events.discarded(node, value)
-
     def in_place(self, node: ir.Call, value: Value) -> None:
         """`x.relu_()` changes `x`; so does `F.relu(x, inplace=True)` whose result is dropped."""
         match node.func, value:
@@ -239,7 +235,7 @@ class Library:
                 return Sym((op, a, right.key), right.name, source=right.source)
             case (ListVal(), ListVal()) if op == "+":
                 return self.concatenate(left, right)
-            case (ListVal(), _) | (_, ListVal()) if op in "*":
+            case (ListVal(), _) | (_, ListVal()) if op == "*":
                 return self.repeat(left, right)
             case (Either(), _) | (_, Either()):
                 return self.spread(op, left, right, place)
@@ -398,9 +394,10 @@ class Library:
     def items(self, value: Value) -> Items | None:
         """The contents of something that can be gone through; None where they are not known."""
         value = self.run.force(value)
+        found: Items | None
         match value:
             case ListVal(key=key):
-                found: Items | None = self.run.state.get((key, ITEMS))
+                found = self.run.state.get((key, ITEMS))
                 return found
             case Obj(key=key):
                 self.run.objects.prepare(value)
@@ -830,7 +827,7 @@ class Library:
             case Flow():
                 return self.tensor_method(base, name, args, place)
             case ListVal():
-                return self.list_method(base, name, args, place)
+                return self.list_method(base, name, args)
             case DictVal():
                 return self.dict_method(base, name, args, place)
             case Obj(cls=External(path=path)) if path.startswith("argparse."):
@@ -863,7 +860,7 @@ class Library:
         kind: Kind = FUNCTIONS.get(name) or FUNCTIONS.get(plain) or "unknown"
         return Flow(kind, plain, (base, *self.tensors(args)), place)
 
-    def list_method(self, base: ListVal, name: str, args: Args, place: Place) -> Value:
+    def list_method(self, base: ListVal, name: str, args: Args) -> Value:
         run = self.run
         first = args.get(0)
         if name == "append" and first is not None:
@@ -1066,14 +1063,10 @@ class Library:
 
     def taken_method(self, base: Taken, name: str, args: Args, place: Place) -> Value:
         """What becomes of parameters or of a state dict."""
-        found = taken.method(self.run, base, name, args, place)
+        found = taken.method(self.run, base, name, args)
         return self.result_of(name, args, place) if found is None else found
 
     # contexts and decorators
-
-    def decorate(self, decorator: Expr, func: Value) -> Value:
-        """A decorator of the project may replace the function; a foreign one leaves it as it is."""
-        return func
 
     def enter_decorators(self, func: Func) -> None:
         for decorator in func.function.decorators:

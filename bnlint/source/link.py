@@ -17,7 +17,6 @@ from bnlint.source.values import (
     ClassVal,
     Const,
     External,
-    Func,
     Module,
     Sym,
     Value,
@@ -72,7 +71,7 @@ class Project:
 
     # modules
 
-    def module(self, run: Interpreter, filename: str) -> Module | None:
+    def module(self, filename: str) -> Module | None:
         """A file of the project; its body runs when somebody first looks inside."""
         module = self.modules.get(filename)
         if module is None:
@@ -121,7 +120,7 @@ class Project:
             return found
         if module.package:
             below = self.file_of(Path(module.filename).parent, name)
-            inner = None if below is None else self.module(run, below)
+            inner = None if below is None else self.module(below)
             if inner is not None:
                 return inner
         for star in module.stars:
@@ -161,10 +160,6 @@ class Project:
             return External(f"builtins.{name}")
         return Sym(("global", module.key, name), name)
 
-    def parameter(self, run: Interpreter, func: Func, param: ir.Param) -> Value:
-        """A parameter that nobody gave a value."""
-        return Sym(fresh(), param.name)
-
     # imports
 
     def bind_import(self, run: Interpreter, node: ir.Import) -> None:
@@ -182,9 +177,9 @@ class Project:
             wanted = (
                 path if "." not in path or node.name != path.partition(".")[0] else path.partition(".")[0]
             )
-            found = self.import_file(run, module, wanted, 0)
+            found = self.import_file(module, wanted, 0)
             return found or External(wanted)
-        home = self.import_file(run, module, path, node.level)
+        home = self.import_file(module, path, node.level)
         if home is None:
             if node.level:
                 return Sym(("import", module.key, path, node.member), node.member)
@@ -194,11 +189,11 @@ class Project:
             return home
         return self.member(run, home, node.member)
 
-    def import_file(self, run: Interpreter, module: Module, path: str, level: int) -> Module | None:
+    def import_file(self, module: Module, path: str, level: int) -> Module | None:
         filename = self.locate(module.filename, path, level)
         if filename is None or (filename == module.filename and not level and not path):
             return None
-        return self.module(run, filename)
+        return self.module(filename)
 
     def locate(self, importer: str, path: str, level: int) -> str | None:
         """The file that a dotted path leads to, seen from a file."""

@@ -434,7 +434,7 @@ class Objects:
         finally:
             written, run.state = run.state.data, outer
         join(outer, [Arm(held.guards, written), Arm(ALWAYS, {})])
-        other = frozenset(list((key, not way) for key, way in held.guards)[:1])
+        other = frozenset([(key, not way) for key, way in held.guards][:1])
         return either([(held.guards, made), (other, value)])
 
     def call_method(self, base: Value, name: str, args: Args, place: Place) -> Value:
@@ -467,9 +467,9 @@ class Objects:
     def call_member(self, base: Obj, found: Value, name: str, args: Args, place: Place) -> Value:
         """A method of the project's own class; `forward` of a module is a call of the module."""
         run = self.run
-        if name in {"forward", "__call__"} and self.is_module(base.cls) != "no" and isinstance(found, Func):
-            if not run.inside_forward:
-                return self.call_object(base, args, place)
+        calls_module = name in {"forward", "__call__"} and isinstance(found, Func)
+        if calls_module and not run.inside_forward and self.is_module(base.cls) != "no":
+            return self.call_object(base, args, place)
         receiver = self.bound(found, base) if isinstance(found, Func) else found
         return run.call(receiver, args, place)
 

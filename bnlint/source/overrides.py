@@ -243,7 +243,7 @@ def call_name(call: ir.Call) -> str:
 
 
 def is_super(call: ir.Call, name: str, receiver: str) -> bool:
-    """`super().train(…)`, `super(Net, self).eval()`, `nn.Module.train(self, …)`, `self.train(False)` in eval."""
+    """`super().train(…)`, `super(Net, self).eval()`, `nn.Module.train(self, …)`, or `self.train(False)`."""
     match call.func:
         case ir.Get(base=ir.Call(func=ir.Name(id="super"))):
             return call_name(call) in {"train", "eval"}

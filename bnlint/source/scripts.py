@@ -11,7 +11,7 @@ from bnlint.finding import Step
 from bnlint.source import events
 from bnlint.source.state import SetAt
 from bnlint.source.structure import Structure, where_of
-from bnlint.source.values import Args, ClassVal, Const, Either, External, Obj, Place, Sym, Value, alternatives
+from bnlint.source.values import Args, ClassVal, Const, External, Obj, Place, Sym, Value, alternatives
 
 EVALUATION: Final = frozenset(
     {
@@ -368,9 +368,8 @@ class Scripts:
         """Whether the BatchNorm layers of a model may be kept in eval mode."""
         if not isinstance(model, Obj):
             return "unknown"
-        if isinstance(model.cls, ClassVal):
-            if self.run.objects.find(model.cls, "train") is not None:
-                return "unknown"
+        if isinstance(model.cls, ClassVal) and self.run.objects.find(model.cls, "train") is not None:
+            return "unknown"
         if any(a.name is not None and "freeze" in a.name for a in model.args.items):
             return "unknown"
         return "no"
@@ -419,6 +418,3 @@ class Scripts:
 
 def event_turn(event: events.Forward) -> tuple[tuple[object, int], ...]:
     return tuple((loop.place.span, loop.turn) for loop in event.loops)
-
-
-__all__ = ["Either", "Scripts"]

@@ -37,7 +37,7 @@ from bnlint.source.values import (
     fresh,
 )
 
-CLASS_FUEL: Final = 6_000
+CLASS_FUEL: Final = 4_000
 """Statements that the constructor and the forward of one class may take, with all that they call."""
 BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm")
 LONGEST_CHAIN: Final = 12
@@ -240,7 +240,7 @@ class Structure:
         return self.kept[cls.key]
 
     def always_follows(self, event: Normalised, chain: tuple[Flow, ...]) -> bool:
-        """Whether the BatchNorm is there wherever the layer before it is: written without a condition of its own."""
+        """Whether the BatchNorm is there wherever the layer before it is: no condition of its own."""
         before = next((flow for flow in chain if flow.kind in {"conv", "linear"}), None)
         if before is None or before.layer is None:
             return True

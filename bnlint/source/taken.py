@@ -17,7 +17,9 @@ from bnlint.source.values import Args, Const, Place, Taken, Value, alternatives
 if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
 
-COPIES: Final = frozenset({"clone", "detach", "cpu", "cuda", "to", "float", "half", "double", "data", "contiguous"})
+COPIES: Final = frozenset(
+    {"clone", "detach", "cpu", "cuda", "to", "float", "half", "double", "data", "contiguous"}
+)
 """What leaves a tensor what it was."""
 ARRAYS: Final = frozenset({"numpy", "tolist"})
 """What turns a tensor into something that leaves torch: to be sent."""
@@ -35,7 +37,7 @@ def attribute(base: Taken, name: str) -> Value | None:
     return base if name in COPIES else None
 
 
-def method(run: Interpreter, base: Taken, name: str, args: Args, place: Place) -> Value | None:
+def method(run: Interpreter, base: Taken, name: str, args: Args) -> Value | None:
     """What a method makes of taken state; None where it is something else."""
     if name in {"items", "values", "keys", "copy"} or name in COPIES:
         return base
@@ -57,7 +59,7 @@ def scaled(left: Value, right: Value) -> Value | None:
 
 
 def copied(run: Interpreter, target: Value, value: Value) -> None:
-    """One model's parameters become another's: `b.data = a.data`, `b.data.copy_(a.data)`, `b.data += a.data * w`."""
+    """One model's parameters become another's: `b.data = a.data`, `b.data.copy_(a.data)`, `b.data += …`."""
     for _, source in alternatives(value):
         if not isinstance(source, Taken) or not isinstance(target, Taken) or source.model is target.model:
             continue
@@ -65,7 +67,8 @@ def copied(run: Interpreter, target: Value, value: Value) -> None:
             continue
         if any(f.name in {"__init__", "init", "reset"} for f in run.frames):
             continue  # two new models agree in their buffers
-        if any(keeps_norms_back(key) for key, _ in run.state.guards) or PART.search(getattr(source.model, "name", "")):
+        name = getattr(source.model, "name", "")
+        if any(keeps_norms_back(key) for key, _ in run.state.guards) or PART.search(name):
             continue
         place = run.loops[-1].place if run.loops else source.place
         exchanged(run, source, place)

@@ -59,7 +59,7 @@ def has_batchnorm(path: str, architecture: str | None = None) -> Answer3 | None:
         return "unknown" if architecture is None else by_name(architecture)
     if path.startswith("segmentation_models_pytorch"):
         return "yes" if last in SEGMENTATION else None
-    if last == "from_name" or last == "from_pretrained":
+    if last in {"from_name", "from_pretrained"}:
         return "yes" if "EfficientNet" in path else None
     return by_name(last) if by_name(last) != "unknown" else None
 
