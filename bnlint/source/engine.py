@@ -29,8 +29,6 @@ BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batc
 """What a function calls that writes an order of layers."""
 ENTRY_FUEL = 3_000
 """Statements that one function may take that nobody calls."""
-ENTERED = frozenset({"mode", "exchange"})
-"""What a function is about that is worth running though nobody calls it."""
 STEPPING = frozenset({"step"})
 """A function that trains says what its model answers, and what feeds it."""
 LAST_FUEL = 100_000
@@ -125,7 +123,7 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
             run_methods(run, cls)
     for module in list(project.modules.values()):
         for func in module_functions(run, module):
-            if func.function.words & (ENTERED | STEPPING) and id(func.function) not in run.visited:
+            if (is_entered(func.function) or func.function.words & STEPPING) and id(func.function) not in run.visited:
                 with guarded(func.module.filename, faults):
                     run_entry(run, func)
     run.fuel = LAST_FUEL
@@ -152,7 +150,7 @@ def may_normalise(cls: ClassVal) -> bool:
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
     methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
-    wanted = [m for m in methods if m.words & ENTERED and id(m) not in run.visited]
+    wanted = [m for m in methods if is_entered(m) and id(m) not in run.visited]
     if not wanted or not {m.name for m in wanted} - OWN:
         return
     called = {name for m in methods for name in m.calls}
@@ -160,6 +158,8 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
     own = [m for m in ordered if m.name not in OWN or run.objects.is_module(cls) == "no"]
     training = [m for m in own if is_training(m)]
     for names, outside in ((training, False), ([m for m in own if m not in training], True)):
+        if not names:
+            continue
         obj = Obj(fresh(), cls, Args(), Place(cls.module.filename, cls.klass.span))
         run.events.outside = outside
         with instance(run):
@@ -167,6 +167,12 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
                 call_methods(run, cls, obj, training)
             run.events.sequel = outside
             call_methods(run, cls, obj, names)
+
+
+def is_entered(function: ir.Function) -> bool:
+    """Whether a function is worth running though nobody calls it: it uses a model, or moves its state."""
+    words = function.words
+    return "exchange" in words or ("mode" in words and bool(words & {"forward", "step", "state"}))
 
 
 @contextmanager

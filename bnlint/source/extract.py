@@ -26,7 +26,9 @@ MARKERS: Final = {
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""
 
 MODEL_NAME: Final = re.compile(
-    r"net|model|coder|classif|backbone|generator|discrim|student|teacher|^[GDf]$", re.IGNORECASE
+    r"^(?!(?:create|build|get|load|make|init|register|save|set|from|to|is|has|list|parse|convert|setup|prepare)_)"
+    r"\w*(net|model|coder|classifier|backbone|generator|discriminator|student|teacher)(_?[a-z0-9]{0,3})$|^[GDf]$",
+    re.IGNORECASE,
 )
 """What models are called: a function that calls one of these forwards."""
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 BUILTINS: Final = frozenset(dir(builtins))
 MODULE_FUEL: Final = 8_000
 """Statements that the body of one file may take."""
+COMMON: Final = frozenset({*dir(dict), *dir(list), *dir(str), *dir(set), "dict", "list", "set", "str", "super", "__init__"})
+"""Names of so many methods that a call by one of them says nothing of who is called."""
 ACTING: Final = frozenset({"mode", "step", "loader", "state", "forward"})
 """What a function must be about for its call to matter beyond its result."""
 
@@ -55,7 +57,7 @@ class Project:
         for function in functions_of(summaries):
             if function.words & ACTING:
                 acting.add(function.name)
-            for name in function.calls:
+            for name in function.calls - COMMON:
                 callers.setdefault(name, set()).add(function.name)
         pending = list(acting)
         while pending:
