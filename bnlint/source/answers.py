@@ -149,13 +149,12 @@ class Answers:
             block = end.layer if end.kind == "other" and isinstance(end.layer.cls, ClassVal) else None
             if block is None and end.kind != "batchnorm":
                 continue
-            why = tuple(self.why(cls, index, flows, end.layer))
+            chain = flows if block is None else self.inside(flows[: flows.index(end) + 1])
+            why = (*self.counted(chain), *self.why(cls, index, flows, end.layer))
             if why:
-                chain = flows if block is None else self.inside(flows[: flows.index(end) + 1])
                 place = self.written(cls, end, block)
-                yield Answer(
-                    cls.klass.name, place.where(), self.structure.as_chain(chain), why, len(chains) == 1
-                )
+                found = self.structure.as_chain(chain)
+                yield Answer(cls.klass.name, place.where(), found, why, len(chains) == 1)
 
     def end(self, chain: tuple[Flow, ...]) -> Flow | None:
         """The operation that makes the tensor at the near end of a chain."""
@@ -219,12 +218,16 @@ class Answers:
 
     # evidence
 
-    def why(self, cls: ClassVal, index: int | None, chain: tuple[Flow, ...], head: Obj) -> Iterator[Step]:
-        """What says that this is the model's answer."""
-        for arg in head.args.items:
+    def counted(self, chain: tuple[Flow, ...]) -> Iterator[Step]:
+        """The features that BatchNorm has are the classes, by the name of their number."""
+        end = self.end(chain)
+        for arg in end.layer.args.items if end is not None and end.layer is not None else ():
             name = getattr(arg.value, "name", "")
             if isinstance(name, str) and CLASS_COUNT.search(name):
                 yield Step(arg.place.where(), f"`{name}` counts the classes: this is the model's answer")
+
+    def why(self, cls: ClassVal, index: int | None, chain: tuple[Flow, ...], head: Obj) -> Iterator[Step]:
+        """What else says that this is the model's answer."""
         container = self.container(head)
         built = head if container is None else container
         if HEAD_NAME.search(built.attr):

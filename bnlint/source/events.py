@@ -171,7 +171,7 @@ class Events:
         if run.objects.kind(obj) == "batchnorm":
             self.record.norms.append(obj)
             self.record.written.add(obj.place)
-            if run.inside_forward:
+            if run.inside_forward and run.frame.func is not None and run.frame.func.owner is not None:
                 self.record.made.append(obj)
         if run.eager or not self.is_surely_module(obj):
             return
@@ -334,7 +334,7 @@ class Events:
             if f.func is not None
         )
 
-    def forward(self, model: Obj | Sym, args: Args, place: Place, flow: Flow | None) -> None:
+    def forward(self, model: Obj | Sym, args: Args, place: Place, result: Value | None) -> None:
         if self.run.eager:
             return
         event = Forward(
@@ -350,9 +350,10 @@ class Events:
             self.run.state.get(((model.key, "children"), MODE)) is not None,
         )
         self.record.forwards.append(event)
-        if flow is not None:
-            self.producers[id(flow)] = event
-            self.kept.append(flow)
+        for _, flow in () if result is None else alternatives(result):
+            if isinstance(flow, Flow):
+                self.producers.setdefault(id(flow), event)
+                self.kept.append(flow)
 
     def backward(self, value: Value) -> None:
         """A loss goes backward: every model call behind it is training."""

@@ -252,7 +252,7 @@ class Library:
         kind: Kind = "add" if op in "+-" else "linear" if op == "@" else "multiply"
         inputs = tuple(v for v in (left, right) if isinstance(v, Flow) or self.is_tensor(v))
         first = inputs[0]
-        where = place or (first.place if isinstance(first, Flow) else Place("", ir.Span(1, 1, 1, 1)))
+        where = place or (first.place if isinstance(first, Flow) else Place("", ir.Span(1, 0, 1, 0)))
         return Flow(kind, op, inputs, where)
 
     def spread(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
@@ -407,10 +407,10 @@ class Library:
                 return found
             case DictVal():
                 entries = self.run.entries(value)
-                place = value.place or self.run.place(ir.Span(1, 1, 1, 1))
+                place = value.place or self.run.place(ir.Span(1, 0, 1, 0))
                 return Items(tuple(Held(ALWAYS, Const(k), place) for k in entries.held), entries.open)
             case Const(value=str() as text):
-                place = self.run.place(ir.Span(1, 1, 1, 1))
+                place = self.run.place(ir.Span(1, 0, 1, 0))
                 return Items(tuple(Held(ALWAYS, Const(c), place) for c in text[:64]))
         return None
 
@@ -730,10 +730,16 @@ class Library:
                 return Const(type(v).__name__ == path.rpartition(".")[2])
             case (ListVal(kind=kind), External(path=path)) if path in {"builtins.list", "builtins.tuple"}:
                 return Const(path == f"builtins.{kind}")
+            case Func() | Method(), External(path=path) if torch_name(path) is not None:
+                return Const(False)
             case Obj(cls=cls), External(path=path):
                 found = any(isinstance(b, External) and b.path == path for b in self.run.objects.bases(cls))
                 return Const(True) if found else unknown()
         return unknown()
+
+    def handle_is_function(self, args: Args, _place: Place) -> Value:
+        value = self.run.force(args.items[0].value) if args.items else unknown()
+        return Const(True) if isinstance(value, Func | Method) else unknown()
 
     def handle_getattr(self, args: Args, _place: Place) -> Value:
         base, name = args.value(0), args.value(1)
@@ -1175,6 +1181,8 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.dict": Library.handle_dict,
     "collections.OrderedDict": Library.handle_dict,
     "builtins.isinstance": Library.handle_isinstance,
+    "builtins.callable": Library.handle_is_function,
+    "inspect.isfunction": Library.handle_is_function,
     "builtins.getattr": Library.handle_getattr,
     "builtins.setattr": Library.handle_setattr,
     "builtins.super": Library.handle_super,
