@@ -8,6 +8,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any, Final
 
 from bnlint.source import summary as ir
@@ -161,6 +162,13 @@ class Lowering:
         return None
 
     def assign(self, node: ast.Assign) -> Iterable[ir.Stmt]:
+        match node:  # `step = step + 1` counts, as `step += 1` does
+            case ast.Assign(
+                targets=[ast.Name(id=name) as target],
+                value=ast.BinOp(left=ast.Name(id=same), right=ast.Constant(value=int() | float())) as sum_,
+            ) if name == same:
+                op = OPERATORS.get(type(sum_.op), "?")
+                return (ir.Update(self.expr(target), op, self.expr(sum_.right), span(node)),)
         return (ir.Assign(tuple(map(self.expr, node.targets)), self.expr(node.value), span(node)),)
 
     def declare(self, node: ast.AnnAssign) -> Iterable[ir.Stmt]:
@@ -356,20 +364,22 @@ class Lowering:
 
 def span(node: Any) -> Span:
     """The place of a node."""
-    return Span(node.lineno, node.col_offset + 1, node.end_lineno, node.end_col_offset + 1)
+    return new_tuple(Span, ends_of(node))
 
 
 def named_span(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Span:
     """The place of a definition's first line, up to its name."""
     end = node.col_offset + len(node.name) + (6 if isinstance(node, ast.ClassDef) else 4)
-    return Span(node.lineno, node.col_offset + 1, node.lineno, end + 1)
+    return Span(node.lineno, node.col_offset, node.lineno, end)
 
 
 def ends(node: ast.stmt, head: ast.expr) -> Span:
     """From the start of a statement to the end of its head."""
-    return Span(node.lineno, node.col_offset + 1, head.end_lineno or 0, (head.end_col_offset or 0) + 1)
+    return Span(node.lineno, node.col_offset, head.end_lineno or 0, head.end_col_offset or 0)
 
 
+new_tuple: Final = tuple.__new__
+ends_of: Final = attrgetter("lineno", "col_offset", "end_lineno", "end_col_offset")
 OPAQUE: Final = ir.Opaque()
 JUMPS: Final[dict[type, ir.Stmt]] = {
     ast.Raise: ir.Raise(),

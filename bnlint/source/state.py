@@ -36,7 +36,7 @@ class SetAt(NamedTuple):
     turn: tuple[tuple[Span, int], ...]
 
 
-NOT_SET = SetAt("unknown", Place("", Span(1, 1, 1, 1)), "", "", ())
+NOT_SET = SetAt("unknown", Place("", Span(1, 0, 1, 0)), "", "", ())
 """The mode of something that came from elsewhere."""
 
 

@@ -37,7 +37,7 @@ from bnlint.source.values import (
     fresh,
 )
 
-CLASS_FUEL: Final = 4_000
+CLASS_FUEL: Final = 2_500
 """Statements that the constructor and the forward of one class may take, with all that they call."""
 BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm")
 LONGEST_CHAIN: Final = 12
@@ -50,7 +50,7 @@ ENDS: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply", "input", 
 
 def where_of(place: Place) -> Where:
     span = place.span
-    return Where(place.filename, span.row, span.column, span.end_row, span.end_column)
+    return Where(place.filename, span.row, span.column + 1, span.end_row, span.end_column + 1)
 
 
 class Structure:
@@ -59,7 +59,7 @@ class Structure:
     def __init__(self, run: Interpreter) -> None:
         self.run = run
         self.outputs: dict[Hashable, Value] = {}
-        self.contains: dict[Hashable, Answer3] = {}
+        self.contains: dict[tuple[Hashable, Kind], Answer3] = {}
         self.instances: list[tuple[Obj, Value | None]] = []
         self.made: list[tuple[Obj, Obj]] = []
         self.layers: dict[int, Layer] = {}
@@ -249,52 +249,62 @@ class Structure:
 
     # does it contain BatchNorm?
 
-    def has_batchnorm(self, value: Value, depth: int = 0) -> Answer3:
+    def has_batchnorm(self, value: Value) -> Answer3:
         """Whether a model contains BatchNorm, as far as its construction can be followed."""
+        return self.has(value, "batchnorm")
+
+    def has_dropout(self, value: Value) -> Answer3:
+        """Whether a model contains Dropout that drops anything."""
+        return self.has(value, "dropout")
+
+    def has(self, value: Value, kind: Kind, depth: int = 0) -> Answer3:
+        """Whether a model contains a layer of a kind."""
         value = self.run.force(value)
         match value:
             case Obj():
-                if value.key not in self.contains:
-                    self.contains[value.key] = "unknown"
-                    self.contains[value.key] = self.contained(value, depth)
-                return self.contains[value.key]
+                found = self.contains.get((value.key, kind))
+                if found is None:
+                    self.contains[value.key, kind] = "unknown"
+                    found = self.contains[value.key, kind] = self.contained(value, kind, depth)
+                return found
             case Either():
-                answers = {self.has_batchnorm(v, depth) for _, v in value.alternatives}
+                answers = {self.has(v, kind, depth) for _, v in value.alternatives}
                 return answers.pop() if len(answers) == 1 else "unknown"
             case Sym(key=(_, "children"), source=Obj() as parent):
-                return self.has_batchnorm(parent, depth + 1)
+                return self.has(parent, kind, depth + 1)
             case Sym():
                 return "unknown"
             case ListVal():
                 items = self.run.items(value)
-                return self.any_of([h.value for h in items.held] if items else [], depth)
+                return self.any_of([h.value for h in items.held] if items else [], kind, depth)
         return "no"
 
-    def contained(self, obj: Obj, depth: int) -> Answer3:
+    def contained(self, obj: Obj, wanted: Kind, depth: int) -> Answer3:
         if depth > 8:
             return "unknown"
         kind = self.run.objects.kind(obj)
         if kind is not None:
-            return "yes" if kind == "batchnorm" else "no"
+            return self.is_active(obj) if kind == wanted else "no"
         container = self.run.objects.is_container(obj)
         if container is None and isinstance(obj.cls, External):
             if obj.cls.path.startswith("torch.nn.") or obj.cls.path.endswith(LOSS_ENDINGS):
                 return "no"
-            return zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args)) or "unknown"
+            known = zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args))
+            return known or "unknown" if wanted == "batchnorm" else "unknown"
         try:
             with self.alone():
                 self.run.objects.prepare(obj)
         except OutOfFuel:
             return "unknown"
         items = self.run.library.items(obj)
-        held = [h.value for h in items.held] if items else []
+        held = [h.value for h in items.held] if items else self.run.objects.registered.get(obj.key, [])
         names = self.run.objects.names.get(obj.key, {})
         held += [
             v
             for v in (self.run.root.get((obj.key, n)) for n in names)
             if v is not None and not isinstance(v, Sym)
         ]
-        answer = self.any_of(held, depth + 1)
+        answer = self.any_of(list(held), wanted, depth + 1)
         if answer == "no" and items is not None and items.open:
             return "unknown"
         if answer == "no" and isinstance(obj.cls, ClassVal):
@@ -315,8 +325,18 @@ class Structure:
                     return "unknown"
         return "no"
 
-    def any_of(self, values: list[Value], depth: int) -> Answer3:
-        answers = {self.has_batchnorm(v, depth + 1) for v in values}
+    def is_active(self, obj: Obj) -> Answer3:
+        """Whether a layer does what it is for: `Dropout(0)` does not."""
+        layer = self.layer(obj) if self.run.objects.kind(obj) == "dropout" else None
+        match UNKNOWN if layer is None else layer.value("p"):
+            case 0:
+                return "no"
+            case int() | float():
+                return "yes"
+        return "yes" if layer is None else "unknown"
+
+    def any_of(self, values: list[Value], kind: Kind, depth: int) -> Answer3:
+        answers = {self.has(v, kind, depth + 1) for v in values}
         return "yes" if "yes" in answers else "unknown" if "unknown" in answers else "no"
 
 

@@ -17,7 +17,7 @@ Block: TypeAlias = tuple[Stmt, ...]
 
 
 class Span(NamedTuple):
-    """Rows and columns from 1, end exclusive."""
+    """Rows from 1, columns from 0 and in bytes of UTF-8, end exclusive: as Python's parser counts."""
 
     row: int
     column: int
