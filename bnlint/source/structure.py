@@ -39,6 +39,8 @@ from bnlint.source.values import (
 
 CLASS_FUEL: Final = 2_500
 """Statements that the constructor and the forward of one class may take, with all that they call."""
+OPTIONS_FUEL: Final = 20_000
+"""The same where the options of a class are not known: rarely asked for, and there are more ways."""
 BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm")
 LONGEST_CHAIN: Final = 12
 MOST_CHAINS: Final = 8
@@ -98,7 +100,7 @@ class Structure:
         """Build and run an instance whose options are not known."""
         obj = Obj(fresh(), cls, Args(open=True), place)
         try:
-            with self.alone():
+            with self.alone(OPTIONS_FUEL):
                 self.run.objects.prepare(obj)
                 self.output(obj)
         except OutOfFuel:
@@ -112,8 +114,8 @@ class Structure:
         except OutOfFuel:
             pass
 
-    def alone(self) -> _Alone:
-        return _Alone(self.run)
+    def alone(self, fuel: int = CLASS_FUEL) -> _Alone:
+        return _Alone(self.run, fuel)
 
     def output(self, obj: Obj) -> Value | None:
         """What an instance's forward returns for unknown tensors."""
@@ -343,15 +345,16 @@ class Structure:
 class _Alone:
     """Run something in eager mode, outside of whatever is running, with fuel of its own."""
 
-    def __init__(self, run: Interpreter) -> None:
+    def __init__(self, run: Interpreter, fuel: int) -> None:
         self.run = run
+        self.given = fuel
 
     def __enter__(self) -> None:
         run = self.run
         self.saved = (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel)
         run.state = State(run.root)
         run.frames, run.loops, run.contexts = [], [], []
-        run.eager, run.inside_forward, run.fuel = True, False, CLASS_FUEL
+        run.eager, run.inside_forward, run.fuel = True, False, self.given
 
     def __exit__(self, *_: object) -> None:
         run = self.run
