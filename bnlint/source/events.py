@@ -16,6 +16,7 @@ from bnlint.source import summary as ir
 from bnlint.source.layers import LOSSES
 from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt
 from bnlint.source.values import (
+    ALWAYS,
     Args,
     ArgVal,
     ClassVal,
@@ -157,6 +158,7 @@ class Events:
         self.record = Record()
         self.producers: dict[int, Forward] = {}
         self.kept: list[Flow] = []
+        self.born: dict[Hashable, Guards] = {}
         self.outside = False
         self.sequel = False
 
@@ -180,6 +182,11 @@ class Events:
         how = "built here: a new module is in train mode"
         record = ModeRecord(run.clock, (SetAt(mode, obj.place, how, self.purpose_here(), self.turn()),))
         run.root.set((obj.key, MODE), record)  # no branch knows another beginning
+        self.born[obj.key] = run.state.guards
+
+    def is_born_under(self, key: Hashable, guards: Guards) -> bool:
+        """Whether an object only exists under these conditions: then it has no mode where they fail."""
+        return guards <= self.born.get(key, ALWAYS)
 
     def assembled(self, obj: Obj) -> None:
         """A container of modules that exist already: their modes count, not its own flag."""

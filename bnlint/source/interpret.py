@@ -776,7 +776,7 @@ class Interpreter:
                 results.append((guards, act(value)))
             finally:
                 written, self.state = self.state.data, outer
-            modes = [key for key in written if key[1] == MODE]  # of objects that this branch alone knows
+            modes = [key for key in written if key[1] == MODE and self.events.is_born_under(key[0], guards)]
             outer.data.update({key: written.pop(key) for key in modes})
             arms.append(Arm(guards, written))
         if arms:
