@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -173,6 +174,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what the terminal cannot show must not stop the report
             stream.reconfigure(errors="backslashreplace")
+    gc.disable()  # a run ends before garbage could matter, and looking for it would take a tenth of it
     try:
         app(prog_name="bnlint")
     except Exception:

@@ -13,7 +13,13 @@ from bnlint.source.values import Place
 Condition: TypeAlias = tuple[object, bool]
 """A test without its positions, and the way it has to go."""
 
+NORMS = frozenset({"norm", "some norm"})
+"""What a function or a class must be about that can apply BatchNorm."""
 NEGATIONS = {"!=": "==", "is not": "is", "not in": "in"}
+
+
+LEAVES = frozenset({Span, ir.Name, ir.Lit, ir.Import, str, int, float, bool, type(None)})
+"""What holds no call."""
 
 
 class Written(NamedTuple):
@@ -57,6 +63,8 @@ def record(body: ir.Block, here: Written, index: dict[Span, Written]) -> None:
                 record(other, under(here, test, False), index)
                 if leaves(then) and not other:
                     here = under(here, test, False)
+            case ir.Function(words=words) | ir.Class(words=words) if not words & NORMS:
+                continue
             case ir.Function(body=inner):
                 record(inner, Written(id(stmt), frozenset()), index)
             case ir.Class(body=inner):
@@ -68,6 +76,8 @@ def record(body: ir.Block, here: Written, index: dict[Span, Written]) -> None:
 
 def note(part: object, here: Written, index: dict[Span, Written]) -> None:
     """Note the conditions of every call in an expression, or in the blocks of a compound statement."""
+    if type(part) in LEAVES:
+        return
     match part:
         case ir.Choice(test=test, then=then, other=other):
             note(test, here, index)

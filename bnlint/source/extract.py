@@ -7,6 +7,7 @@ import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, Final
@@ -33,10 +34,8 @@ MODEL_NAME: Final = re.compile(
 )
 """What models are called: a function that calls one of these forwards."""
 
-RELEVANT: Final = re.compile(
-    rb"[Bb]atch_?[Nn]orm|torch|\.eval\(|\.train\(|no_grad|state_dict|DataLoader|nn\.|norm|batch_size|argparse|import"
-)
-"""A file without any of this cannot contribute a fact."""
+RELEVANT: Final = re.compile(rb"torch|[Bb]atch_?[Nn]orm|\bnn\.|\.eval\(|\.train\(|state_dict|DataLoader")
+"""A file without any of this says nothing of its own; it is read when another one imports from it."""
 
 SHORT_TEXT: Final = 200
 """Longer string constants are prose and are forgotten."""
@@ -44,10 +43,18 @@ SHORT_TEXT: Final = 200
 
 def extract(data: bytes, filename: str) -> Summary:
     """Summarise one file. Raises `read.Unreadable` where it cannot be parsed."""
-    tree = parse(data, filename)
-    if not RELEVANT.search(data):
-        return Summary(filename, (), frozenset(), frozenset())
-    return Lowering(tree, data).summary(filename)
+    return Lowering(parse(data, filename), data).summary(filename)
+
+
+def is_relevant(data: bytes) -> bool:
+    """Whether a file can contribute a fact by itself: looked for in its bytes, before anything is parsed."""
+    return RELEVANT.search(data) is not None
+
+
+@cache
+def is_model_name(name: str) -> bool:
+    """Whether something of this name is called to compute, as a model is."""
+    return MODEL_NAME.search(name) is not None
 
 
 class Words:
@@ -99,7 +106,8 @@ class Lowering:
         return tuple(out)
 
     def words(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> frozenset[str]:
-        return self.text.between(node.lineno, node.end_lineno or node.lineno)
+        first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
+        return self.text.between(first, node.end_lineno or node.lineno)
 
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterable[ir.Stmt]:
         outer, self.calls = self.calls, set()
@@ -108,7 +116,7 @@ class Lowering:
         decorators = tuple(self.expr(d) for d in node.decorator_list)
         params = self.params(node.args)
         words = self.words(node)
-        if any(p.name in self.calls for p in params) or any(map(MODEL_NAME.search, self.calls)):
+        if any(p.name in self.calls for p in params) or any(map(is_model_name, self.calls)):
             words |= {"forward"}
         function = ir.Function(
             node.name,

@@ -37,7 +37,7 @@ from bnlint.source.values import (
     fresh,
 )
 
-CLASS_FUEL: Final = 2_500
+CLASS_FUEL: Final = 3_000
 """Statements that the constructor and the forward of one class may take, with all that they call."""
 OPTIONS_FUEL: Final = 20_000
 """The same where the options of a class are not known: rarely asked for, and there are more ways."""
