@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,13 @@ from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
-from bnlint.source.extract import extract
+from bnlint.source.extract import extract, is_relevant
 from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
-from bnlint.source.link import Project
+from bnlint.source.link import Project, functions_of
 from bnlint.source.overrides import overrides
-from bnlint.source.read import Unreadable
+from bnlint.source.read import Unreadable, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
@@ -73,7 +73,10 @@ def no_garbage_collection() -> Iterator[None]:
 def summarise(file: Path, faults: list[Finding]) -> ir.Summary | None:
     filename = str(file.absolute())
     try:
-        return extract(file.read_bytes(), filename)
+        data = file.read_bytes()
+        if is_relevant(data):
+            return extract(data, filename)
+        parse(data, filename)  # nothing to learn, but what is broken is said
     except Unreadable as error:
         faults.append(unreadable(filename, error.message, error.row, error.column))
     except OSError as error:
@@ -115,17 +118,17 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
         ):
             with guarded(cls.module.filename, faults):
                 structure.run_class(cls)
+    seen = set(run.visited)
     for func in functions(run, project):
         with guarded(func.module.filename, faults):
             structure.run_function(func)
+    run.visited = seen  # their layers were looked at, not what they do
+    entries = Entries(project)
+    run_functions(run, entries.first, faults)
     for cls in list(project.classes):
         with guarded(cls.module.filename, faults):
             run_methods(run, cls)
-    for module in list(project.modules.values()):
-        for func in module_functions(run, module):
-            if (is_entered(func.function) or func.function.words & STEPPING) and id(func.function) not in run.visited:
-                with guarded(func.module.filename, faults):
-                    run_entry(run, func)
+    run_functions(run, entries.wants, faults)
     run.fuel = LAST_FUEL
     scripts = Scripts(structure)
     return Facts(
@@ -147,12 +150,50 @@ def may_normalise(cls: ClassVal) -> bool:
     return "norm" in words or ("some norm" in words and "norm" in cls.module.summary.words)
 
 
+class Entries:
+    """The functions that are run though nobody calls them: whoever drives the others comes first."""
+
+    def __init__(self, project: Project) -> None:
+        self.called: set[str] = set()
+        self.driven: set[str] = set()
+        methods: set[str] = set()
+        for function in functions_of(project.summaries.values()):
+            self.called |= function.calls - {function.name}
+            if is_entered(function):
+                (methods if is_method(function) else self.driven).add(function.name)
+        self.driven |= methods - OWN
+
+    def wants(self, function: ir.Function) -> bool:
+        return is_entered(function) or bool(function.words & STEPPING)
+
+    def first(self, function: ir.Function) -> bool:
+        """Whether a function decides what others are given: what they do is judged by what it does before."""
+        if function.name in self.called:
+            return False
+        return self.wants(function) or bool(function.calls & self.driven)
+
+
+def is_method(function: ir.Function) -> bool:
+    return bool(function.params) and function.params[0].name in {"self", "cls"}
+
+
+def run_functions(run: Interpreter, wants: Callable[[ir.Function], bool], faults: list[Finding]) -> None:
+    """Run functions that nothing has called yet."""
+    for module in list(run.project.modules.values()):
+        for func in module_functions(run, module):
+            if id(func.function) not in run.visited and wants(func.function):
+                with guarded(func.module.filename, faults):
+                    run_entry(run, func)
+
+
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
     methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
     wanted = [m for m in methods if is_entered(m) and id(m) not in run.visited]
-    if not wanted or not {m.name for m in wanted} - OWN:
+    driven = {m.name for m in wanted} - (OWN if run.objects.is_module(cls) != "no" else OWN - {"__init__"})
+    if not driven:
         return
+    wanted += [m for m in methods if m not in wanted and m.calls & driven and id(m) not in run.visited]
     called = {name for m in methods for name in m.calls}
     ordered = sorted(wanted, key=lambda m: (m.name in called, m.name))
     own = [m for m in ordered if m.name not in OWN or run.objects.is_module(cls) == "no"]

@@ -25,6 +25,7 @@ from bnlint.source.values import (
     Either,
     External,
     Flow,
+    Func,
     Guards,
     ListVal,
     Loop,
@@ -186,7 +187,7 @@ class Events:
 
     def is_born_under(self, key: Hashable, guards: Guards) -> bool:
         """Whether an object only exists under these conditions: then it has no mode where they fail."""
-        return guards <= self.born.get(key, ALWAYS)
+        return bool(guards) and guards <= self.born.get(key, ALWAYS)
 
     def assembled(self, obj: Obj) -> None:
         """A container of modules that exist already: their modes count, not its own flag."""
@@ -258,6 +259,13 @@ class Events:
         )
         return True
 
+    def flag_set(self, base: Value, value: Value) -> None:
+        """`module.training = False`: its children are not switched, which is for others to know."""
+        if isinstance(base, Obj | Sym):
+            off = isinstance(value, Const) and value.value is False
+            place = self.run.frame.site or NOT_SET.place
+            self.set_mode(base.key, "eval" if off else "unknown", place, "`training` is set")
+
     def training_flag(self, base: Obj | Sym) -> Value:
         """`model.training`"""
         modes = {m.mode for m in self.modes_of(base)}
@@ -307,8 +315,10 @@ class Events:
         """`model.apply(fn)`: a function that switches modes makes them unknown."""
         for arg in args.items:
             for _, func in alternatives(arg.value):
-                function = getattr(func, "function", None)
-                if function is None or {"eval", "train"} & function.calls:
+                if isinstance(func, Func):
+                    part = Sym((base.key, "children"), "module", source=base)
+                    self.run.run(func, Args((ArgVal(None, part, place),)), None, place)
+                if not isinstance(func, Func) or {"eval", "train"} & func.function.calls:
                     self.set_mode(base.key, "unknown", place, "`apply`")
 
     def entered(self, expr: ir.Expr, place: Place) -> None:
@@ -354,13 +364,19 @@ class Events:
             args,
             self.run.library.source_of(args),
             self.sequel,
-            self.run.state.get(((model.key, "children"), MODE)) is not None,
+            self.parts_switched(model),
         )
         self.record.forwards.append(event)
         for _, flow in () if result is None else alternatives(result):
             if isinstance(flow, Flow):
                 self.producers.setdefault(id(flow), event)
                 self.kept.append(flow)
+
+    def parts_switched(self, model: Obj | Sym) -> bool:
+        """Whether parts of a model, picked from all of them, were switched after the model itself."""
+        parts: ModeRecord | None = self.run.state.get(((model.key, "children"), MODE))
+        own: ModeRecord | None = self.run.state.get((model.key, MODE))
+        return parts is not None and (own is None or parts.time > own.time)
 
     def backward(self, value: Value) -> None:
         """A loss goes backward: every model call behind it is training."""

@@ -98,7 +98,7 @@ class Frame:
         self.site = site
         self.self: Value | None = None
         self.exits: list[tuple[Arm, Value]] = []
-        self.jumps: list[tuple[State, list[Arm]]] = []
+        self.jumps: list[tuple[State, list[Arm], list[Arm]]] = []
         self.globals: set[str] = set()
         self.base: State | None = None
         self.captured = False
@@ -178,7 +178,7 @@ class Interpreter:
             self.state = outer
 
     def do_if(self, node: ir.If) -> bool:
-        truth = self.test(node.test)
+        truth = exclusive(self.test(node.test))
         if truth.value is not None:
             return self.block(node.body if truth.value else node.other)
         arms: list[Arm] = []
@@ -221,6 +221,9 @@ class Interpreter:
     def do_update(self, node: ir.Update) -> None:
         old = self.eval(node.target)
         new = self.eval(node.value)
+        if type(old) is Const and self.loops and not self.takes_every_turn(self.loops[-1].source):
+            self.assign(node.target, unknown(old.name))  # a counter, of turns that are not all taken
+            return
         if isinstance(old, ListVal) and node.op == "+":
             self.extend(old, new)
             return
@@ -249,32 +252,56 @@ class Interpreter:
     def do_raise(self, _node: ir.Raise) -> bool:
         return False
 
-    def do_jump(self, _node: ir.Break | ir.Continue) -> bool:
+    def do_jump(self, node: ir.Break | ir.Continue) -> bool:
         if self.frame.jumps:
-            base, arms = self.frame.jumps[-1]
-            arms.append(Arm(self.state.guards - base.guards, dict(self.state.written_since(base))))
+            base, again, gone = self.frame.jumps[-1]
+            arm = Arm(self.state.guards - base.guards, dict(self.state.written_since(base)))
+            (gone if type(node) is ir.Break else again).append(arm)
         return False
 
     def do_for(self, node: ir.For) -> None:
         source = self.eval(node.source)
         words = spell(node.source)
+        gone: list[Arm] = []
         for turn, (guards, value) in enumerate(self.turns(source)):
             loop = Loop(source, self.place(node.span), turn, words)
-            self.turn(loop, node.target, value, node.body, guards)
+            if not self.turn(loop, node.target, value, node.body, guards, gone):
+                break
+        self.behind_loop(gone)
         self.block(node.other)
 
     def do_while(self, node: ir.While) -> None:
         if self.test(node.test).value is False:
             return
+        gone: list[Arm] = []
         for turn in range(2):
             loop = Loop(None, self.place(node.span), turn, "")
-            self.turn(loop, None, None, node.body, ALWAYS)
+            if not self.turn(loop, None, None, node.body, ALWAYS, gone):
+                break
+        self.behind_loop(gone)
 
-    def turn(self, loop: Loop, target: Expr | None, value: Value | None, body: Block, guards: Guards) -> None:
-        """One turn of a loop; however it ends, the next one begins in the joined state."""
+    def behind_loop(self, gone: list[Arm]) -> None:
+        """A loop ends by itself or by one of its `break`s."""
+        if gone:
+            join(self.state, [Arm(ALWAYS, {}), *gone])
+
+    def turn(
+        self,
+        loop: Loop,
+        target: Expr | None,
+        value: Value | None,
+        body: Block,
+        guards: Guards,
+        gone: list[Arm],
+    ) -> bool:
+        """One turn of a loop: the next one begins where its ways meet that do not leave the loop.
+
+        False where every way leaves it by `break`.
+        """
         outer = self.state
         jumps: list[Arm] = []
-        self.frame.jumps.append((outer, jumps))
+        left = len(gone)
+        self.frame.jumps.append((outer, jumps, gone))
         self.state = State(outer, guards)
         self.loops.append(loop)
         try:
@@ -290,6 +317,11 @@ class Interpreter:
             jumps.append(Arm(negated(guards), {}))
         if jumps:
             join(outer, jumps)
+        elif len(gone) > left:
+            join(outer, gone[left:])
+            del gone[left:]
+            return False
+        return True
 
     def turns(self, source: Value) -> list[tuple[Guards, Value]]:
         """What a loop goes over: everything if it is short and known, else two unknown turns."""
@@ -302,6 +334,13 @@ class Interpreter:
                 held = [*held[:3], *held[-2:]]
             return [(h.guards, h.value) for h in held if not contradicts(h.guards, self.state.guards)]
         return [(ALWAYS, self.element(source, turn)) for turn in range(2)]
+
+    def takes_every_turn(self, source: Value | None) -> bool:
+        """Whether all turns of a loop are taken, so that what they count is known."""
+        items = None if source is None else self.items(source)
+        if items is None or items.open:
+            return False
+        return len(items.held) <= (2 if not self.eager and isinstance(source, Obj) else MOST_TURNS)
 
     def element(self, source: Value, turn: int) -> Value:
         """An unknown element of something."""
@@ -317,6 +356,7 @@ class Interpreter:
         return self.library.enter(expr, target, node, lambda: self.enter(rest, node))
 
     def do_try(self, node: ir.Try) -> bool:
+        exits = len(self.frame.exits)
         completes = self.block(node.body) and self.block(node.other)
         arms = [] if not completes else [Arm(ALWAYS, {})]
         for handler in node.handlers:
@@ -324,10 +364,25 @@ class Interpreter:
             written = self.branch(guards, handler)
             if written is not None:
                 arms.append(Arm(guards, written))
+        if node.final:
+            self.leave_by(node.final, exits)
         if len(arms) > 1 or (arms and not completes):
             join(self.state, arms)
-        after = self.block(node.final)
-        return bool(arms) and after
+        return bool(arms) and self.block(node.final)
+
+    def leave_by(self, final: Block, since: int) -> None:
+        """Whoever returns from a `try` passes its `finally`."""
+        frame = self.frame
+        if frame.base is None:
+            return
+        outer, exits = self.state, frame.exits[since:]
+        del frame.exits[since:]
+        for arm, value in exits:
+            self.state = State(frame.base, arm.guards)
+            self.state.data.update(arm.written)
+            if self.block(final):
+                frame.exits.append((Arm(arm.guards, self.state.data), value))
+        self.state = outer
 
     def do_assert(self, node: ir.Assert) -> None:
         truth = self.test(node.test)
@@ -594,7 +649,7 @@ class Interpreter:
         return unknown()
 
     def eval_choice(self, node: ir.Choice) -> Value:
-        truth = self.test(node.test)
+        truth = exclusive(self.test(node.test))
         if truth.value is not None:
             return self.eval(node.then if truth.value else node.other)
         parts: list[tuple[Guards, Value]] = []
@@ -637,7 +692,7 @@ class Interpreter:
         items = self.items(source)
         for turn, (given, value) in enumerate(self.turns(source)):
             self.assign(loop.target, value)
-            tests = [self.test(test) for test in loop.tests]
+            tests = [exclusive(self.test(test)) for test in loop.tests]
             if any(t.value is False for t in tests):
                 continue
             guards = given.union(*(t.then for t in tests))
@@ -894,6 +949,14 @@ def negated(guards: Guards) -> Guards:
         return ALWAYS
     ((key, way),) = guards
     return frozenset({(key, not way)})
+
+
+def exclusive(truth: Truth) -> Truth:
+    """A condition whose two ways never hold together, also where it is too involved to be known again."""
+    if truth.value is not None or (truth.then and truth.other):
+        return truth
+    key = ("if", fresh())
+    return Truth(None, truth.then | {(key, True)}, truth.other | {(key, False)})
 
 
 def spell(node: Expr) -> str:

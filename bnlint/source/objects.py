@@ -52,6 +52,8 @@ MODULE_BASES: Final = ("Module", "LightningModule", "Sequential", "ModuleList", 
 LOSS_ENDINGS: Final = ("Loss", "Criterion", "loss", "criterion")
 WRAPPERS: Final = frozenset({"module", "_orig_mod"})
 """Attributes under which a wrapper holds the model that it wraps."""
+SWITCHES: Final = frozenset({"train", "eval"})
+"""Calls in a constructor that decide the mode that a model begins in."""
 
 MOST_BASES = 24
 
@@ -64,6 +66,7 @@ class Objects:
         self.names: dict[Hashable, dict[str, None]] = {}
         self.parts: set[ClassVal | External] = set()
         self.containers: dict[Hashable, Obj] = {}
+        self.registered: dict[Hashable, list[Value]] = {}
 
     # classes
 
@@ -219,6 +222,8 @@ class Objects:
     def set_attribute(self, base: Value, attr: str, value: Value) -> None:
         base = self.run.force(base)
         state = self.run.state
+        if attr == "training":
+            self.run.events.flag_set(base, value)
         match base:
             case Obj(key=key):
                 state.set((key, attr), value)
@@ -238,6 +243,7 @@ class Objects:
 
     def adopt(self, parent: Obj, value: Value) -> None:
         """A module's switch reaches what it has registered."""
+        self.registered.setdefault(parent.key, []).append(value)
         for _, child in alternatives(value):
             if isinstance(child, Obj):
                 self.parts.add(child.cls)
@@ -251,10 +257,12 @@ class Objects:
     def instantiate(self, cls: ClassVal, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), cls, args, place)
         module = self.is_module(cls)
+        init = self.find(cls, "__init__")
         if module != "no":
             self.run.events.built(obj)
+            if isinstance(init, Func) and init.function.calls & SWITCHES:
+                self.prepare(obj)
             return obj
-        init = self.find(cls, "__init__")
         if isinstance(init, Func):
             if self.run.eager or self.run.project.matters(init.function):
                 obj.ready = True
@@ -333,6 +341,8 @@ class Objects:
         self.containers[obj.key] = obj
         for item in held:
             self.adopt(obj, item.value)
+        if is_open:
+            self.adopt(obj, unknown())
 
     def entry_place(self, value: Value, place: Place) -> Place:
         """An entry of a dict is written where its layer is, if that is written in the same file."""
@@ -386,8 +396,9 @@ class Objects:
         container = self.is_container(obj)
         if container == "Sequential":
             self.prepare(obj)
-            run.events.forward(obj, args, place, None)
-            return self.apply(obj, args, place)
+            result = self.apply(obj, args, place)
+            run.events.forward(obj, args, place, result)
+            return result
         method = self.find(obj.cls, "__call__")
         if isinstance(method, Func) and self.find(obj.cls, "forward") is None:
             return run.call_function(method, args, obj, place)

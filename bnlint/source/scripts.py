@@ -151,7 +151,9 @@ class Scripts:
             stuck = self.stuck(event) if event.trained else None
             if purpose == "training" and stuck is None:
                 continue
-            if purpose == "evaluation" and (modes != {"train"} or self.is_callers_choice(event)):
+            if purpose == "evaluation" and (modes != {"train"} or event.parts_switched):
+                continue
+            if purpose == "evaluation" and self.is_callers_choice(event):
                 continue
             yield Forward(
                 model=self.name(event.model),
@@ -159,7 +161,7 @@ class Scripts:
                 purpose=purpose,
                 modes=modes,
                 batchnorm=self.structure.has_batchnorm(event.model),
-                dropout="unknown",
+                dropout=self.structure.has_dropout(event.model),
                 why=why,
                 path=tuple(self.path(event)),
                 stuck=None
@@ -292,15 +294,21 @@ class Scripts:
     def stuck(self, event: events.Forward) -> SetAt | None:
         """An `eval()` of an earlier turn that nothing has undone."""
         now = dict(event_turn(event))
-        left = [m for m in event.modes if m.mode == "eval" and self.is_earlier(m, now)]
+        left = [m for m in event.modes if m.mode == "eval" and self.is_left_behind(m, now, event)]
         for other in event.modes:
             if other.mode != "eval" and not (other.mode == "train" and self.is_before(other, now)):
                 return None
         found = next((m for m in left if m in self.evaluated or set(words(m.purpose)) & EVALUATION), None)
         return found if len(left) == sum(m.mode == "eval" for m in event.modes) else None
 
-    def is_earlier(self, mode: SetAt, now: dict[object, int]) -> bool:
-        return any(span in now and turn < now[span] for span, turn in mode.turn)
+    def is_left_behind(self, mode: SetAt, now: dict[object, int], event: events.Forward) -> bool:
+        """Whether a mode comes from an earlier turn, or from a call that evaluated in this one and returned."""
+        shared = [(turn, now[span]) for span, turn in mode.turn if span in now]
+        if any(then < turn for then, turn in shared):
+            return True
+        function = mode.purpose.rpartition(" > ")[2]
+        running = any(call.name == function for call in event.calls)
+        return bool(shared) and not running and bool(set(words(function)) & EVALUATION)
 
     def is_before(self, mode: SetAt, now: dict[object, int]) -> bool:
         """Whether a mode was set before this turn of the loops began."""
@@ -309,18 +317,18 @@ class Scripts:
     # loaders
 
     def feeds(self) -> Iterator[Feed]:
-        seen: set[Place] = set()
+        seen: set[tuple[Place, bool]] = set()
         for event in self.record.forwards:
             if not event.trained or {m.mode for m in event.modes} & {"eval"}:
                 continue
             for loader in self.loaders(event):
-                if loader.place in seen:
-                    continue
                 size = self.batch_size(loader)
-                batchnorm = self.structure.has_batchnorm(event.model)
-                if size is None or batchnorm != "yes":
+                if size is None or (loader.place, size.value is UNKNOWN) in seen:
                     continue
-                seen.add(loader.place)
+                batchnorm = self.structure.has_batchnorm(event.model)
+                if batchnorm != "yes":
+                    continue
+                seen.add((loader.place, size.value is UNKNOWN))
                 yield Feed(
                     where_of(loader.place),
                     size,
