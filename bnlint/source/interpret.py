@@ -7,6 +7,7 @@ followed; recursion, depth and fuel are bounded, and what lies beyond is unknown
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -127,6 +128,7 @@ class Interpreter:
         self.inside_forward = False
         self.visited: set[int] = set()
         self.clock = 0
+        self.defined: defaultdict[int, set[str]] = defaultdict(set)
         self.comprehended: tuple[Value, Value] = (unknown(), unknown())
 
     # frames
@@ -152,7 +154,7 @@ class Interpreter:
         """Run the body of a file, once."""
         with self.aside():
             self.frames = [Frame(module, module.key, (), None, None)]
-            self.state.set((module.key, "__name__"), Const("__main__"))
+            self.define(module.key, "__name__", Const("__main__"))
             self.block(module.summary.body)
 
     # statements
@@ -403,7 +405,7 @@ class Interpreter:
         frame.captured = True
         owner = self.class_here
         scopes = frame.scopes[1:] if owner is not None else frame.scopes
-        self.state.set((frame.key, node.name), Func(node, frame.module, scopes, owner))
+        self.define(frame.key, node.name, Func(node, frame.module, scopes, owner))
 
     class_here: ClassVal | None = None
 
@@ -413,7 +415,7 @@ class Interpreter:
         bases = tuple(self.eval(base) for base in node.bases)
         outer = frame.scopes[1:] if self.class_here is not None else frame.scopes
         cls = ClassVal(node, frame.module, outer, fresh(), bases)
-        self.state.set((frame.key, node.name), cls)
+        self.define(frame.key, node.name, cls)
         self.project.classes.append(cls)
         saved, self.class_here = self.class_here, cls
         self.frames.append(Frame(frame.module, cls.key, outer, None, None))
@@ -430,7 +432,7 @@ class Interpreter:
             case ir.Name(id=name):
                 frame = self.frame
                 scope = frame.module.key if name in frame.globals else frame.key
-                self.state.set((scope, name), value)
+                self.define(scope, name, value)
             case ir.Get(base=base, attr=attr):
                 self.objects.set_attribute(self.eval(base), attr, value)
             case ir.Item(base=base, key=key):
@@ -513,12 +515,19 @@ class Interpreter:
     def eval(self, node: Expr) -> Value:
         return EXPRESSIONS[type(node)](self, node)
 
+    def define(self, scope: int, name: str, value: Value) -> None:
+        """Bind a variable; a name that a scope never binds is not looked for there."""
+        self.defined[scope].add(name)
+        self.state.set((scope, name), value)
+
     def eval_name(self, node: ir.Name) -> Value:
         return self.lookup(node.id)
 
     def lookup(self, name: str) -> Value:
         frame = self.frame
         for scope in frame.scopes:
+            if name not in self.defined[scope]:
+                continue
             found: Value | None = self.state.get((scope, name))
             if found is not None:
                 return under(found, self.state.guards) if type(found) is Either else found
@@ -862,15 +871,14 @@ class Interpreter:
         frame = Frame(func.module, fresh(), func.scopes, func, place)
         frame.self = receiver
         self.frames.append(frame)
-        self.state = frame.base = State(caller)
         frame.yields = yields
         collected: list[Held] = []
         if func.function.generator and yields is None:
             frame.yields = lambda v: collected.append(Held(ALWAYS, v, self.place(func.function.span)))
         saved_class, self.class_here = self.class_here, None
         contexts = len(self.contexts)
-        frame.base = State(caller)
-        self.state = State(frame.base)
+        frame.base = caller
+        self.state = State(caller)
         try:
             self.bind(func, args, receiver)
             self.library.enter_decorators(func)
@@ -905,7 +913,7 @@ class Interpreter:
         named = {a.name: a.value for a in args.items if a.name is not None}
         for param in func.function.params:
             is_open = args.open or (args.entry and param.kind in STARS)
-            self.state.set((key, param.name), self.argument(func, param, positional, named, is_open))
+            self.define(key, param.name, self.argument(func, param, positional, named, is_open))
 
     def argument(
         self, func: Func, param: ir.Param, positional: list[Value], named: dict[str, Value], is_open: bool

@@ -170,7 +170,7 @@ class Project:
         if node.member == "*":
             frame.module.stars.append(target)
             return
-        run.state.set((frame.key, node.name), target)
+        run.define(frame.key, node.name, target)
 
     def resolve(self, run: Interpreter, module: Module, node: ir.Import) -> Value:
         """What an import statement binds."""

@@ -233,7 +233,7 @@ class Objects:
             case Sym(key=key):
                 state.set((key, attr), value)
             case ClassVal(key=number) | Module(key=number):
-                state.set((number, attr), value)
+                self.run.define(number, attr, value)
             case Taken() if attr == "data":
                 taken.copied(self.run, base, value)
             case Either():
