@@ -82,7 +82,8 @@ def check(facts: Facts) -> Iterator[Claim]:
     for override in facts.overrides:
         message = None if override.always_eval or override.batchnorm == "no" else _defect(override)
         if message:
-            yield Claim(override.where, message)
+            assumed = None if override.batchnorm == "yes" else f"`{override.cls}` contains BatchNorm"
+            yield Claim(override.where, message).assuming(assumed)
 
 
 def _defect(override: Override) -> str | None:

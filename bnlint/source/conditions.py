@@ -23,10 +23,14 @@ LEAVES = frozenset({Span, ir.Name, ir.Lit, ir.Import, str, int, float, bool, typ
 
 
 class Written(NamedTuple):
-    """The innermost function around a call, and the conditions there that the call stands under."""
+    """The innermost function around a call, and the conditions there that the call stands under.
+
+    `usual` holds what is so by the defaults of the function's parameters.
+    """
 
     function: int
     conditions: frozenset[Condition]
+    usual: frozenset[Condition] = frozenset()
 
 
 class Conditions:
@@ -50,7 +54,7 @@ class Conditions:
         one, other = self.of(later), self.of(earlier)
         if one is None or other is None or one.function != other.function:
             return across and (one is None or not one.conditions)
-        return one.conditions <= other.conditions
+        return one.conditions <= other.conditions | one.usual
 
 
 def record(body: ir.Block, here: Written, index: dict[Span, Written]) -> None:
@@ -66,7 +70,7 @@ def record(body: ir.Block, here: Written, index: dict[Span, Written]) -> None:
             case ir.Function(words=words) | ir.Class(words=words) if not words & NORMS:
                 continue
             case ir.Function(body=inner):
-                record(inner, Written(id(stmt), frozenset()), index)
+                record(inner, Written(id(stmt), frozenset(), usual(stmt)), index)
             case ir.Class(body=inner):
                 record(inner, here, index)
             case _:
@@ -108,7 +112,16 @@ def is_block(part: tuple[object, ...]) -> bool:
 
 
 def under(here: Written, test: ir.Expr, way: bool) -> Written:
-    return Written(here.function, here.conditions.union(conditions(test, way)))
+    return here._replace(conditions=here.conditions.union(conditions(test, way)))
+
+
+def usual(function: ir.Function) -> frozenset[Condition]:
+    """What the tests of a function's parameters say where nobody gives them a value."""
+    return frozenset(
+        (shape(ir.Name(param.name)), bool(param.default.value))
+        for param in function.params
+        if isinstance(param.default, ir.Lit)
+    )
 
 
 def conditions(test: ir.Expr, way: bool) -> Iterator[Condition]:
