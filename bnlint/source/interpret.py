@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.events import Events
 from bnlint.source.library import Library
 from bnlint.source.objects import Objects
-from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, State, join
+from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, ModeRecord, State, join, join_modes
 from bnlint.source.summary import Block, Expr, Span
 from bnlint.source.values import (
     ALWAYS,
@@ -71,6 +71,15 @@ class OutOfFuel(Exception):  # noqa: N818  it is no error: what was seen until t
     """The program takes too long to follow; what was seen until here stands."""
 
 
+class Turn(NamedTuple):
+    """A turn of a loop: what it gives to the target, and the conditions under which it is taken."""
+
+    loop: Loop
+    target: Expr | None = None
+    value: Value | None = None
+    guards: Guards = ALWAYS
+
+
 class Frame:
     """A running function (or the body of a module or a class)."""
 
@@ -99,7 +108,7 @@ class Frame:
         self.site = site
         self.self: Value | None = None
         self.exits: list[tuple[Arm, Value]] = []
-        self.jumps: list[tuple[State, list[Arm], list[Arm]]] = []
+        self.jumps: list[tuple[State, list[Arm], State, list[Arm]]] = []
         self.globals: set[str] = set()
         self.base: State | None = None
         self.captured = False
@@ -256,74 +265,78 @@ class Interpreter:
 
     def do_jump(self, node: ir.Break | ir.Continue) -> bool:
         if self.frame.jumps:
-            base, again, gone = self.frame.jumps[-1]
-            arm = Arm(self.state.guards - base.guards, dict(self.state.written_since(base)))
-            (gone if type(node) is ir.Break else again).append(arm)
+            turn, again, start, gone = self.frame.jumps[-1]
+            base, arms = (start, gone) if type(node) is ir.Break else (turn, again)
+            arms.append(Arm(self.state.guards - base.guards, dict(self.state.written_since(base))))
         return False
 
-    def do_for(self, node: ir.For) -> None:
+    def do_for(self, node: ir.For) -> bool:
         source = self.eval(node.source)
-        words = spell(node.source)
-        gone: list[Arm] = []
-        for turn, (guards, value) in enumerate(self.turns(source)):
-            loop = Loop(source, self.place(node.span), turn, words)
-            if not self.turn(loop, node.target, value, node.body, guards, gone):
-                break
-        self.behind_loop(gone)
-        self.block(node.other)
+        place, words = self.place(node.span), spell(node.source)
+        turns = [
+            Turn(Loop(source, place, at, words), node.target, value, guards)
+            for at, (guards, value) in enumerate(self.turns(source))
+        ]
+        return self.loop(node, turns)
 
-    def do_while(self, node: ir.While) -> None:
-        if self.test(node.test).value is False:
-            return
-        gone: list[Arm] = []
-        for turn in range(2):
-            loop = Loop(None, self.place(node.span), turn, "")
-            if not self.turn(loop, None, None, node.body, ALWAYS, gone):
-                break
-        self.behind_loop(gone)
+    def do_while(self, node: ir.While) -> bool:
+        place = self.place(node.span)
+        turns = [Turn(Loop(None, place, at, "")) for at in range(2)]
+        return self.loop(node, [] if self.test(node.test).value is False else turns)
 
-    def behind_loop(self, gone: list[Arm]) -> None:
+    def loop(self, node: ir.For | ir.While, turns: list[Turn]) -> bool:
         """A loop ends by itself or by one of its `break`s."""
-        if gone:
-            join(self.state, [Arm(ALWAYS, {}), *gone])
-
-    def turn(
-        self,
-        loop: Loop,
-        target: Expr | None,
-        value: Value | None,
-        body: Block,
-        guards: Guards,
-        gone: list[Arm],
-    ) -> bool:
-        """One turn of a loop: the next one begins where its ways meet that do not leave the loop.
-
-        False where every way leaves it by `break`.
-        """
         outer = self.state
-        jumps: list[Arm] = []
-        left = len(gone)
-        self.frame.jumps.append((outer, jumps, gone))
-        self.state = State(outer, guards)
-        self.loops.append(loop)
+        gone: list[Arm] = []
+        self.state = State(outer)
         try:
-            if target is not None and value is not None:
-                self.assign(target, value)
+            completes = self.take(turns, node.body, outer, gone) and self.block(node.other)
+            arms = [Arm(ALWAYS, self.state.data), *gone] if completes else gone
+        finally:
+            self.state = outer
+        if arms:
+            join(outer, arms)
+        return bool(arms)
+
+    def take(self, turns: list[Turn], body: Block, outer: State, gone: list[Arm]) -> bool:
+        """The turns of a loop; False where every way leaves it by `break`.
+
+        A loop may end behind each of its turns, if not all of them are known.
+        """
+        modes: dict[Any, ModeRecord] = {}
+        for turn in turns:
+            modes = {key: record for key, record in self.state.data.items() if key[1] == MODE}
+            if not self.turn(turn, body, outer, gone):
+                return False
+        if turns and not self.takes_every_turn(turns[0].loop.source):
+            for key, before in modes.items():
+                after = self.state.data[key]
+                if {m.mode for m in before.modes} != {m.mode for m in after.modes}:
+                    self.state.set(key, join_modes(None, [(ALWAYS, before), (ALWAYS, after)]))
+        return True
+
+    def turn(self, turn: Turn, body: Block, start: State, gone: list[Arm]) -> bool:
+        """One turn of a loop: the next one begins where its ways meet that do not leave the loop."""
+        outer = self.state
+        again: list[Arm] = []
+        left = len(gone)
+        self.frame.jumps.append((outer, again, start, gone))
+        self.state = State(outer, turn.guards)
+        self.loops.append(turn.loop)
+        try:
+            if turn.target is not None and turn.value is not None:
+                self.assign(turn.target, turn.value)
             if self.block(body):
-                jumps.append(Arm(guards, self.state.data))
+                again.append(Arm(turn.guards, self.state.data))
         finally:
             self.loops.pop()
             self.frame.jumps.pop()
             self.state = outer
-        if guards and not contradicts(guards, outer.guards):
-            jumps.append(Arm(negated(guards), {}))
-        if jumps:
-            join(outer, jumps)
-        elif len(gone) > left:
-            join(outer, gone[left:])
-            del gone[left:]
-            return False
-        return True
+        if turn.guards and not contradicts(turn.guards, outer.guards):
+            again.append(Arm(negated(turn.guards), {}))
+        if again:
+            join(outer, again)
+        return bool(again) or len(gone) == left
 
     def turns(self, source: Value) -> list[tuple[Guards, Value]]:
         """What a loop goes over: everything if it is short and known, else two unknown turns."""
