@@ -559,7 +559,7 @@ class TestStatisticsNotSaved:
 class TestStatisticsNotLoaded:
     def test_an_ignored_strict_takes_one_assumption(self):
         (claim,) = claims("BN402", loads=(LOAD,))
-        assert (claim.where, claim.confidence, claim.severity) == (at(5), "medium", None)
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "medium", "info")
         assert claim.message.endswith("(assuming that some key of the checkpoint does not match).")
         assert evidence(claim) == [1, 2]
 

@@ -3,7 +3,8 @@
 What it finds
 -------------
 `load_state_dict(..., strict=False)` on a model with BatchNorm whose result is thrown away, and entries that
-a filter removes before they are loaded, the statistics among them.
+a filter removes before they are loaded, the statistics among them. A filter is an error; an ignored result
+is only told, for most files do hold what is needed.
 
 Why it is wrong
 ---------------
@@ -70,7 +71,8 @@ def check(facts: Facts) -> Iterator[Claim]:
     """A load that can lose, or does lose, the statistics without a word.
 
     A filter that drops statistics proves them lost. An ignored `strict=False` takes one assumption, that
-    some key does not match; with a model that may have no BatchNorm it would take two, and is silent.
+    some key does not match: it is no error yet but a guard that is off, and only told (`info`). With a
+    model that may have no BatchNorm it would take two assumptions, and is silent.
     """
     for load in facts.loads:
         match load:
@@ -95,4 +97,5 @@ def _unread(load: Load) -> Claim:
         f"reads the result of the call; check its `missing_keys`."
     )
     evidence = (*load.path, *load.strict.evidence)
-    return Claim(load.where, message, evidence).assuming("some key of the checkpoint does not match")
+    claim = Claim(load.where, message, evidence, severity="info")
+    return claim.assuming("some key of the checkpoint does not match")
