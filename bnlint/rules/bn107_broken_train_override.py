@@ -82,8 +82,13 @@ def check(facts: Facts) -> Iterator[Claim]:
     for override in facts.overrides:
         message = None if override.always_eval or override.batchnorm == "no" else _defect(override)
         if message:
-            assumed = None if override.batchnorm == "yes" else f"`{override.cls}` contains BatchNorm"
-            yield Claim(override.where, message).assuming(assumed)
+            yield Claim(override.where, message).assuming(_assumption(override))
+
+
+def _assumption(override: Override) -> str | None:
+    """A mode that gets lost needs a BatchNorm to do harm; None for `net` does not."""
+    loses_mode = override.reaches == "no" or (override.method == "train" and override.honours == "no")
+    return f"`{override.cls}` contains BatchNorm" if loses_mode and override.batchnorm != "yes" else None
 
 
 def _defect(override: Override) -> str | None:

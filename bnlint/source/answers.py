@@ -149,8 +149,14 @@ class Answers:
             block = end.layer if end.kind == "other" and isinstance(end.layer.cls, ClassVal) else None
             if block is None and end.kind != "batchnorm":
                 continue
+            named = tuple(self.why(cls, index, flows, end.layer))
+            if block is not None and not named and not self.counts(block):
+                continue
             chain = flows if block is None else self.inside(flows[: flows.index(end) + 1])
-            why = (*self.counted(chain), *self.why(cls, index, flows, end.layer))
+            last = self.end(chain)
+            if last is None or last.kind != "batchnorm":
+                continue
+            why = (*self.counted(last), *named)
             if why:
                 place = self.written(cls, end, block)
                 found = self.structure.as_chain(chain)
@@ -218,13 +224,19 @@ class Answers:
 
     # evidence
 
-    def counted(self, chain: tuple[Flow, ...]) -> Iterator[Step]:
-        """The features that BatchNorm has are the classes, by the name of their number."""
-        end = self.end(chain)
-        for arg in end.layer.args.items if end is not None and end.layer is not None else ():
+    def counts(self, layer: Obj) -> tuple[str, Place] | None:
+        """The name under which a layer is given the number of classes."""
+        for arg in layer.args.items:
             name = getattr(arg.value, "name", "")
             if isinstance(name, str) and CLASS_COUNT.search(name):
-                yield Step(arg.place.where(), f"`{name}` counts the classes: this is the model's answer")
+                return name, arg.place
+        return None
+
+    def counted(self, last: Flow) -> Iterator[Step]:
+        """The features that BatchNorm has are the classes, by the name of their number."""
+        found = None if last.layer is None else self.counts(last.layer)
+        if found is not None:
+            yield Step(found[1].where(), f"`{found[0]}` counts the classes: this is the model's answer")
 
     def why(self, cls: ClassVal, index: int | None, chain: tuple[Flow, ...], head: Obj) -> Iterator[Step]:
         """What else says that this is the model's answer."""

@@ -246,6 +246,9 @@ class Structure:
         before = next((flow for flow in chain if flow.kind in {"conv", "linear"}), None)
         if before is None or before.layer is None:
             return True
+        layer = self.layer(before.layer)
+        if layer is None or layer.value("bias") is not True:
+            return True
         written = self.conditions.follows(event.layer.place, before.layer.place, across=False)
         return written and self.conditions.follows(event.flow.place, before.place, across=True)
 
