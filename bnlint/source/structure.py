@@ -51,8 +51,7 @@ ENDS: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply", "input", 
 
 
 def where_of(place: Place) -> Where:
-    span = place.span
-    return Where(place.filename, span.row, span.column + 1, span.end_row, span.end_column + 1)
+    return place.where()
 
 
 class Structure:

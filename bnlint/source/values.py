@@ -29,7 +29,8 @@ class Place(NamedTuple):
 
     def where(self) -> Where:
         """This place as findings name it."""
-        return Where(self.filename, *self.span)
+        span = self.span
+        return Where(self.filename, span.row, span.column + 1, span.end_row, span.end_column + 1)
 
 
 @dataclass(slots=True, eq=False)
