@@ -82,25 +82,22 @@ def check(facts: Facts) -> Iterator[Claim]:
     for override in facts.overrides:
         message = None if override.always_eval or override.batchnorm == "no" else _defect(override)
         if message:
-            yield Claim(override.where, message).assuming(_assumption(override))
-
-
-def _assumption(override: Override) -> str | None:
-    """A mode that gets lost needs a BatchNorm to do harm; None for `net` does not."""
-    loses_mode = override.reaches == "no" or (override.method == "train" and override.honours == "no")
-    return f"`{override.cls}` contains BatchNorm" if loses_mode and override.batchnorm != "yes" else None
+            yield Claim(override.where, message)
 
 
 def _defect(override: Override) -> str | None:
-    """What is wrong with an override, gravest first; None where nothing is known to be."""
+    """What is wrong with an override, gravest first; None where nothing is known to be.
+
+    A mode that gets lost needs a BatchNorm to do harm; None in the place of `net` does not.
+    """
     name = f"`{override.cls}.{override.method}`"
     match override:
-        case Override(reaches="no"):
+        case Override(reaches="no", batchnorm="yes"):
             return (
                 f"{name} never reaches `super().{override.method}()`: the layers below, BatchNorm included, "
                 f"keep their mode; call it first, or rename a method that means something else."
             )
-        case Override(method="train", honours="no"):
+        case Override(method="train", honours="no", batchnorm="yes"):
             return (
                 f"{name} ignores its mode: `eval()` calls `train(False)` and BatchNorm stays as it was; "
                 f"pass the mode on with `super().train(mode)`."

@@ -23,6 +23,7 @@ TRAVERSING: Final = frozenset({"children", "modules", "named_children", "named_m
 HARMLESS: Final = frozenset(
     {"super", "isinstance", "print", "type", "id", "len", "hasattr", "getattr", "repr", "str"}
 )
+MODE_NAMES: Final = frozenset({"mode", "is_train", "is_training", "train", "training", "flag"})
 DEEPEST: Final = 3
 """Methods of its own that an override calls within each other and that are read with it."""
 
@@ -57,7 +58,7 @@ def override(structure: Structure, cls: ClassVal, method: ir.Function) -> Overri
         cls=cls.klass.name,
         method=name,
         where=place.where(),
-        returns=returns(method.body, method.params[0].name),
+        returns=returns(method.body, method.params[0].name) if is_switch(method) else "unknown",
         reaches=reaches(body, method),
         honours=honours(body, method),
         batchnorm=structure.has_batchnorm(Obj(fresh(), cls, Args(), place)),
@@ -105,6 +106,12 @@ def is_closed(objects: Objects, cls: ClassVal) -> bool:
                 continue
         return False
     return True
+
+
+def is_switch(method: ir.Function) -> bool:
+    """Whether a method can be called as torch's is: one that needs more means something else."""
+    needed = [p for p in method.params[1:] if p.default is None and p.kind in {"both", "position", "keyword"}]
+    return not needed or (len(needed) == 1 and len(method.params) == 2 and needed[0].name in MODE_NAMES)
 
 
 def reaches(body: Body, method: ir.Function) -> Answer3:

@@ -291,7 +291,7 @@ class Structure:
             return self.is_active(obj) if kind == wanted else "no"
         container = self.run.objects.is_container(obj)
         if container is None and isinstance(obj.cls, External):
-            if obj.cls.path.startswith("torch.nn.") or obj.cls.path.endswith(LOSS_ENDINGS):
+            if obj.cls.path.startswith(("torch.nn.", "torch.optim.")) or obj.cls.path.endswith(LOSS_ENDINGS):
                 return "no"
             known = zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args))
             return known or "unknown" if wanted == "batchnorm" else "unknown"
@@ -301,7 +301,7 @@ class Structure:
         except OutOfFuel:
             return "unknown"
         items = self.run.library.items(obj)
-        held = [h.value for h in items.held] if items else self.run.objects.registered.get(obj.key, [])
+        held = [h.value for h in items.held] if items else [*self.run.objects.registered.get(obj.key, ())]
         names = self.run.objects.names.get(obj.key, {})
         held += [
             v
