@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 BUILTINS: Final = frozenset(dir(builtins))
 MODULE_FUEL: Final = 8_000
 """Statements that the body of one file may take."""
-COMMON: Final = frozenset({*dir(dict), *dir(list), *dir(str), *dir(set), "dict", "list", "set", "str", "super", "__init__"})
+COMMON: Final = frozenset(
+    {*dir(dict), *dir(list), *dir(str), *dir(set), "dict", "list", "set", "str", "super", "__init__"}
+)
 """Names of so many methods that a call by one of them says nothing of who is called."""
 ACTING: Final = frozenset({"mode", "step", "loader", "state", "forward"})
 """What a function must be about for its call to matter beyond its result."""

@@ -302,7 +302,7 @@ class Scripts:
         return found if len(left) == sum(m.mode == "eval" for m in event.modes) else None
 
     def is_left_behind(self, mode: SetAt, now: dict[object, int], event: events.Forward) -> bool:
-        """Whether a mode comes from an earlier turn, or from a call that evaluated in this one and returned."""
+        """Whether a mode comes from an earlier turn, or from a call of this one that evaluated."""
         shared = [(turn, now[span]) for span, turn in mode.turn if span in now]
         if any(then < turn for then, turn in shared):
             return True

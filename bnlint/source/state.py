@@ -152,9 +152,10 @@ def join_modes(_before: Any, found: Sequence[tuple[Guards, ModeRecord | None]]) 
             modes.update(dict.fromkeys(record.modes))
         if record is not None:
             time = max(time, record.time)
-    found_first = {m.mode: m for m in reversed(modes)}  # none of the three is cut off
-    ordered = dict.fromkeys((*found_first.values(), *modes))
-    return ModeRecord(time, tuple(ordered)[:MOST_MODES])
+    if len(modes) > MOST_MODES:  # none of the three is cut off
+        first = {m.mode: m for m in reversed(modes)}
+        modes = dict.fromkeys((*first.values(), *modes))
+    return ModeRecord(time, tuple(modes)[:MOST_MODES])
 
 
 def is_training_flag(key: object) -> bool:
