@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from bnlint.source.summary import Span
 
 MODE_CHANGING: Final = re.compile(
-    r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init", re.IGNORECASE
+    r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init|restore|resume",
+    re.IGNORECASE,
 )
 """An unknown function with such a name may change the mode of what it is given."""
 
@@ -111,13 +112,19 @@ class Returned(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class StateLoad:
-    """`model.load_state_dict(…)`"""
+    """`model.load_state_dict(…)`
+
+    `dropped` is the filter that dropped statistics from what is loaded; `merged` says that the model's
+    own state filled the gaps.
+    """
 
     model: Obj | Sym
     args: Args
     place: Place
     calls: tuple[Call, ...]
     result: Sym
+    dropped: Place | None = None
+    merged: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -159,6 +166,8 @@ class Events:
         self.record = Record()
         self.producers: dict[int, Forward] = {}
         self.kept: list[Flow] = []
+        self.filters: dict[int, Place] = {}
+        self.filtered: list[Value] = []
         self.born: dict[Hashable, Guards] = {}
         self.outside = False
         self.sequel = False
@@ -449,8 +458,11 @@ class Events:
         """A call that is recorded and otherwise does nothing."""
         if path in {"torch.save", "pickle.dump", "joblib.dump", "safetensors.torch.save_file"}:
             for arg in args.items[:1]:
-                for taken in self.taken_in(arg.value, 0):
-                    self.record.saves.append(StateSave(taken, place, "saved", self.calls()))
+                found = self.taken_in(arg.value, 0)
+                whole = {id(taken.model) for taken in found if taken.what in {"buffers", "state_dict"}}
+                for taken in found:
+                    beside = id(taken.model) in whole
+                    self.record.saves.append(StateSave(taken, place, "saved", self.calls(), beside))
             return True
         if path.startswith("torch.nn.init."):
             return True
@@ -482,9 +494,16 @@ class Events:
 
     def loaded(self, base: Obj | Sym, args: Args, place: Place) -> Value:
         result = Sym(fresh(), "load_state_dict")
-        self.record.loads.append(StateLoad(base, args, place, self.calls(), result))
+        state = None if not args.items else self.run.force(args.items[0].value)
+        dropped, merged = self.filters.get(id(state)), isinstance(state, Taken)
+        self.record.loads.append(StateLoad(base, args, place, self.calls(), result, dropped, merged))
         self.record.loaded.add(base.key)
         return result
+
+    def lacks_statistics(self, value: Value, filter_: Place) -> None:
+        """A state that a filter of keys took the statistics from."""
+        self.filters[id(value)] = filter_
+        self.filtered.append(value)
 
     def discarded(self, value: Value) -> None:
         """An expression whose value nobody keeps."""

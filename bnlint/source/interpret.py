@@ -701,6 +701,8 @@ class Interpreter:
         made = self.new_dict({}) if node.kind == "dict" else self.new_list("list", (), self.place(node.span))
         self.comprehend(node, 0, made)
         source, element = self.comprehended
+        if type(made) is DictVal:
+            taken.picked(self, node, made)
         return taken.comprehension(self, node, source, element) or made
 
     def comprehend(self, node: ir.Comp, depth: int, made: ListVal | DictVal) -> None:

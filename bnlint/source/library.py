@@ -1000,6 +1000,8 @@ class Library:
         if name in {"parameters", "named_parameters", "state_dict", "trainable_parameters"}:
             what = "state_dict" if name == "state_dict" else "parameters"
             return Taken(base, what, place)
+        if name in {"buffers", "named_buffers"}:
+            return Taken(base, "buffers", place)
         if name == "load_state_dict":
             return events.loaded(base, args, place)
         if name in {"append", "extend", "insert", "add_module", "register_module"} and isinstance(base, Obj):

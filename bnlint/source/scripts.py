@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Final, Literal
 
 from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
@@ -385,16 +385,14 @@ class Scripts:
     # state
 
     def loads(self) -> Iterator[Load]:
+        whole: set[Hashable] = set()
         for event in self.record.loads:
-            strict = event.args.get(1, "strict")
-            value = self.run.force(strict.value) if strict is not None else None
-            setting = Setting(True, where_of(event.place), given=False)
-            if strict is not None:
-                setting = Setting(
-                    value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place)
-                )
-            if setting.value is not False:
-                continue
+            setting = self.strictness(event)
+            loses = event.dropped is not None and (event.merged or setting.value is False)
+            if setting.value is True and not loses:
+                whole.add(event.model.key)
+            if event.model.key in whole or not (loses or setting.value is False):
+                continue  # statistics came with a load that was strict
             dropped = hash(event.result.key) in self.record.discarded
             yield Load(
                 where_of(event.place),
@@ -402,7 +400,22 @@ class Scripts:
                 setting,
                 "no" if dropped else "unknown",
                 self.structure.has_batchnorm(event.model),
+                filtered=self.filter_of(event) if loses else None,
             )
+
+    def strictness(self, event: events.StateLoad) -> Setting:
+        """What the call says of `strict`."""
+        strict = event.args.get(1, "strict")
+        if strict is None:
+            return Setting(UNKNOWN if event.args.open else True, where_of(event.place), given=False)
+        value = self.run.force(strict.value)
+        return Setting(value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place))
+
+    def filter_of(self, event: events.StateLoad) -> Step | None:
+        """The filter that dropped the statistics from what is loaded."""
+        if event.dropped is None:
+            return None
+        return Step(where_of(event.dropped), "this filter lets no running statistics through")
 
     def saves(self) -> Iterator[Save]:
         for event in self.record.saves:

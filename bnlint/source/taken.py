@@ -25,6 +25,8 @@ ARRAYS: Final = frozenset({"numpy", "tolist"})
 """What turns a tensor into something that leaves torch: to be sent."""
 PART: Final = re.compile(r"(^|[._])(heads?|fc|classifier|cs|linear|gate|prompt|lora)$", re.IGNORECASE)
 """Parts of a model that hardly ever hold BatchNorm."""
+STATISTICS: Final = re.compile("running|buffer", re.IGNORECASE)
+"""What the names of running statistics hold."""
 NORM_NAME: Final = re.compile(r"bn|norm|running", re.IGNORECASE)
 BUFFERS: Final = frozenset(
     {"buffers", "named_buffers", "state_dict", "load_state_dict", "update_bn", "_buffers", "running_mean"}
@@ -41,6 +43,9 @@ def method(run: Interpreter, base: Taken, name: str, args: Args) -> Value | None
     """What a method makes of taken state; None where it is something else."""
     if name in {"items", "values", "keys", "copy"} or name in COPIES:
         return base
+    if name == "update" and args.items:
+        updated(run, base, args)
+        return Const(None)
     if name in ARRAYS:
         return Taken(base.model, base.what, base.place, form="array")
     if name == "copy_" and args.items:
@@ -96,7 +101,7 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
         return None
     what = source.what
     for test in node.loops[0].tests:
-        what = filtered(what, words_of(test))
+        what = filtered(what, test)
     form = element.form if isinstance(element, Taken) else "other"
     if form == "other":
         return None
@@ -106,12 +111,40 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
     return taken
 
 
-def filtered(what: str, test: str) -> str:
+def filtered(what: str, test: ir.Expr) -> str:
     """What a filter leaves: its words tell."""
-    if "requires_grad" in test:
-        return "trainable"
-    if "num_batches_tracked" in test and "running" not in test:
+    text = words_of(test)
+    if what == "buffers":
         return what
-    if "running" in test or "buffer" in test:
-        return "filtered"
-    return "unknown"
+    if "requires_grad" in text:
+        return "trainable"
+    if "num_batches_tracked" in text and "running" not in text:
+        return what
+    return "filtered" if drops_statistics(test) else "unknown"
+
+
+def picked(run: Interpreter, node: ir.Comp, made: Value) -> None:
+    """A dict of picked entries, wherever they come from: remember whether statistics are among them."""
+    if any(drops_statistics(test) for test in node.loops[0].tests):
+        run.events.lacks_statistics(made, run.place(node.span))
+
+
+def updated(run: Interpreter, base: Taken, args: Args) -> None:
+    """`state.update(entries)`: what the entries lack stays as the model was built."""
+    place = run.events.filters.get(id(run.force(args.items[0].value)))
+    if place is not None:
+        run.events.lacks_statistics(base, place)
+
+
+def drops_statistics(test: ir.Expr, *, kept: bool = True) -> bool:
+    """Whether a filter lets no running statistics through; `kept` is the way in which an entry stays."""
+    match test:
+        case ir.Unary(op="not", operand=inner):
+            return drops_statistics(inner, kept=not kept)
+        case ir.Logic(op=op, parts=parts) if (op == "and") is kept:
+            return any(drops_statistics(part, kept=kept) for part in parts)
+        case ir.Compare(op="in" | "not in" as op, left=ir.Lit(value=str() as text)):
+            return bool(STATISTICS.search(text)) and (op == "in") is not kept
+        case ir.Call(func=ir.Get(attr="endswith" | "startswith" | "count" | "find"), args=args):
+            return not kept and any(STATISTICS.search(words_of(arg.value)) for arg in args)
+    return False
