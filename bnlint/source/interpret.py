@@ -30,6 +30,7 @@ from bnlint.source.values import (
     DictVal,
     Either,
     Entries,
+    External,
     Flow,
     Func,
     Guards,
@@ -299,16 +300,18 @@ class Interpreter:
         return bool(arms)
 
     def take(self, turns: list[Turn], body: Block, outer: State, gone: list[Arm]) -> bool:
-        """The turns of a loop; False where every way leaves it by `break`.
+        """The turns of a loop; False where no way comes to its end.
 
-        A loop may end behind each of its turns, if not all of them are known.
+        A loop may end before or behind each of its turns, if not all of them are known.
         """
         modes: dict[Any, ModeRecord] = {}
+        certain = not turns or self.takes_every_turn(turns[0].loop.source)
         for turn in turns:
             modes = {key: record for key, record in self.state.data.items() if key[1] == MODE}
+            left = len(gone)
             if not self.turn(turn, body, outer, gone):
-                return False
-        if turns and not self.takes_every_turn(turns[0].loop.source):
+                return not certain and len(gone) == left
+        if not certain:
             for key, before in modes.items():
                 after = self.state.data[key]
                 if {m.mode for m in before.modes} != {m.mode for m in after.modes}:
@@ -319,7 +322,6 @@ class Interpreter:
         """One turn of a loop: the next one begins where its ways meet that do not leave the loop."""
         outer = self.state
         again: list[Arm] = []
-        left = len(gone)
         self.frame.jumps.append((outer, again, start, gone))
         self.state = State(outer, turn.guards)
         self.loops.append(turn.loop)
@@ -336,7 +338,7 @@ class Interpreter:
             again.append(Arm(negated(turn.guards), {}))
         if again:
             join(outer, again)
-        return bool(again) or len(gone) == left
+        return bool(again)
 
     def turns(self, source: Value) -> list[tuple[Guards, Value]]:
         """What a loop goes over: everything if it is short and known, else two unknown turns."""
@@ -802,6 +804,9 @@ class Interpreter:
                 return self.truth_either([(g, self.truth(v)) for g, v in value.alternatives])
             case ListVal() | DictVal():
                 return self.library.truth_of_contents(value)
+            case External(path=path) if path.rpartition(".")[2].isupper():  # a setting, by its name
+                key = ("external", path)
+                return Truth(None, frozenset({(key, True)}), frozenset({(key, False)}))
             case Flow() | Taken() | Bound() | Super() | Partial():
                 return Truth(None)
         return Truth(True)
@@ -863,7 +868,8 @@ class Interpreter:
         return either(results)
 
     def call_function(self, func: Func, args: Args, receiver: Value | None, place: Place) -> Value:
-        if not self.eager and not self.project.matters(func.function):
+        is_needed = func.function.name == "__init__" or self.project.matters(func.function)
+        if not self.eager and not is_needed:
             return Thunk(func, receiver, args, place)
         return self.run(func, args, receiver, place)
 

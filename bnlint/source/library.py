@@ -922,7 +922,7 @@ class Library:
             return Sym((base.key, first.value), str(first.value))
         if name in {"items", "values", "keys"}:
             return self.dict_view(entries, name, place)
-        if name == "update" and first is not None:
+        if name == "update" and args.items:
             self.update(base, entries, args)
             return Const(None)
         if name == "copy":

@@ -127,15 +127,23 @@ class Project:
             inner = None if below is None else self.module(below)
             if inner is not None:
                 return inner
-        for star in module.stars:
-            found = self.from_star(run, star, name)
-            if found is not None:
-                return found
+        found = self.from_stars(run, module, name)
+        if found is not None:
+            return found
         if name == "__dict__":
             from bnlint.source.values import Bound
 
             return Bound(module, "__dict__")
         return Sym(("global", module.key, name), name)
+
+    def from_stars(self, run: Interpreter, module: Module, name: str) -> Value | None:
+        """A name that one of a file's star imports brings, the last one first."""
+        outer, self.searching = self.searching, self.searching | {module.key}
+        try:
+            found = (self.from_star(run, star, name) for star in reversed(module.stars))
+            return next((value for value in found if value is not None), None)
+        finally:
+            self.searching = outer
 
     def from_star(self, run: Interpreter, star: Value, name: str) -> Value | None:
         match star:
@@ -152,14 +160,9 @@ class Project:
 
     def global_name(self, run: Interpreter, module: Module, name: str) -> Value:
         """A name that no scope of a function holds."""
-        for star in reversed(module.stars):
-            outer, self.searching = self.searching, self.searching | {module.key}
-            try:
-                found = self.from_star(run, star, name)
-            finally:
-                self.searching = outer
-            if found is not None:
-                return found
+        found = self.from_stars(run, module, name)
+        if found is not None:
+            return found
         if name in BUILTINS:
             return External(f"builtins.{name}")
         return Sym(("global", module.key, name), name)

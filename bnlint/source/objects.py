@@ -151,7 +151,8 @@ class Objects:
             case Obj():
                 return self.of_object(base, attr)
             case ClassVal():
-                return self.find(base, attr) or Sym((base.key, attr), attr)
+                found = self.find(base, attr)
+                return Sym((base.key, attr), attr) if found is None else self.of_class(found, base)
             case Sym(key=key):
                 return self.of_unknown(base, key, attr)
             case Super():
@@ -218,6 +219,12 @@ class Objects:
         if "classmethod" in names:
             return Method(member, self.class_of(receiver))
         return Method(member, receiver)
+
+    def of_class(self, member: Value, cls: ClassVal) -> Value:
+        """A member of a class, seen from the class itself."""
+        if isinstance(member, Func) and "classmethod" in map(last_name, member.function.decorators):
+            return Method(member, cls)
+        return member
 
     def set_attribute(self, base: Value, attr: str, value: Value) -> None:
         base = self.run.force(base)
