@@ -384,6 +384,7 @@ class Objects:
         return run.library.result_of("", args, place)
 
     def call_unknown(self, func: Sym, args: Args, place: Place) -> Value:
+        self.run.events.given_away(func.name, args, place)
         flow = self.run.library.flow("unknown", func.name or "?", args, place)
         if self.run.library.looks_like_input(args):
             self.run.events.forward(func, args, place, flow)
