@@ -35,6 +35,7 @@ from bnlint.source.values import (
     Taken,
     Value,
     alternatives,
+    contradicts,
     fresh,
 )
 
@@ -63,6 +64,8 @@ class Call:
     name: str
     place: Place | None
     function: int
+    owner: str = ""
+    filename: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -225,7 +228,7 @@ class Events:
     def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str) -> None:
         run = self.run
         run.clock += 1
-        where = SetAt(mode, place, how, self.purpose_here(), self.turn())
+        where = SetAt(mode, place, how, self.purpose_here(), self.turn(), run.state.guards)
         run.state.set((key, MODE), ModeRecord(run.clock, (where,)))
         self.record.switched.append(where)
 
@@ -248,7 +251,16 @@ class Events:
             pending.extend(self.run.state.get((key, PARENTS)) or ())
             if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
                 pending.append(key[0])
-        return (NOT_SET,) if best is None else best.modes
+        if best is None:
+            return (NOT_SET,)
+        guards = self.run.state.guards
+        return tuple(m for m in best.modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+
+    def adopted(self, child: Sym) -> None:
+        """Something that came from elsewhere became part of a module: it keeps its mode, whatever that is."""
+        if self.run.state.get((child.key, MODE)) is None:
+            self.run.clock += 1
+            self.run.state.set((child.key, MODE), ModeRecord(self.run.clock, (NOT_SET,)))
 
     def switch_call(self, base: Obj | Sym, name: str, args: Args, place: Place) -> bool:
         """`train()`, `train(False)`, `eval()`: False where the call is something else."""
@@ -355,7 +367,13 @@ class Events:
 
     def calls(self) -> tuple[Call, ...]:
         return tuple(
-            Call(f.name, f.site, id(f.func.function) if f.func else 0)
+            Call(
+                f.name,
+                f.site,
+                id(f.func.function),
+                f.func.owner.klass.name if f.func.owner else "",
+                f.func.module.filename,
+            )
             for f in self.run.frames
             if f.func is not None
         )

@@ -1016,7 +1016,8 @@ class Library:
                 events.backward(tensor)
             return Const(None)
         is_data = isinstance(base, Sym) and base.source is not None
-        if self.is_given_data(args) and not is_data and not events.may_switch(name):
+        computes = not name.endswith("_") and not events.may_switch(name)
+        if computes and not is_data and self.is_given_data(args):
             flow = self.flow("unknown", name, args, place)
             events.forward(Sym((base.key, name), f"{base.name}.{name}"), args, place, flow)
             return flow

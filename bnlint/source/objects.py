@@ -257,6 +257,8 @@ class Objects:
             if isinstance(child, Obj | Sym):
                 key = (child.key, PARENTS)
                 parents = self.run.state.get(key) or frozenset()
+                if isinstance(child, Sym):
+                    self.run.events.adopted(child)
                 self.run.state.set(key, parents | {parent.key})
 
     # instances

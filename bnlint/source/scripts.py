@@ -9,6 +9,7 @@ from typing import Final, Literal
 from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
 from bnlint.finding import Step
 from bnlint.source import events
+from bnlint.source import summary as ir
 from bnlint.source.state import SetAt
 from bnlint.source.structure import Structure, where_of
 from bnlint.source.values import Args, ClassVal, Const, External, Obj, Place, Sym, Value, alternatives
@@ -95,6 +96,10 @@ SPECIAL: Final = frozenset(
     }
 )
 """Words that say why a forward in train mode may be meant."""
+ADAPTING: Final = frozenset(
+    {"maml", "meta", "reptile", "anil", "tent", "tta", "adapt", "moco", "byol", "ema", "swa"}
+)
+"""Words in the name of a file or a class whose method is to run in train mode."""
 HELD_OUT: Final = re.compile(
     r"(?<![a-z])(test|val|valid|validation|eval|dev|query|gallery)(?=_|\d|\W|$|loader|data|set|iter|dl|gen|batch|[A-Z])"
     r"|(?<=[a-z_])(Test|Val|Valid|Validation|Eval)(?=[A-Z_]|$|\W|loader|data|set)"
@@ -118,6 +123,12 @@ DUMMY: Final = frozenset(
 )
 """Data that is made up: such a forward only tries the model."""
 LOADERS: Final = ("DataLoader", "DataLoaderX", "MultiEpochsDataLoader")
+
+
+def is_test_file(filename: str) -> bool:
+    """Whether a file holds tests of code."""
+    *folders, name = filename.split("/")
+    return name.startswith(("test_", "conftest")) or name.endswith("_test.py") or "tests" in folders
 
 
 def words(name: str) -> list[str]:
@@ -153,7 +164,7 @@ class Scripts:
                 continue
             if purpose == "evaluation" and (modes != {"train"} or event.parts_switched):
                 continue
-            if purpose == "evaluation" and self.is_callers_choice(event):
+            if purpose == "evaluation" and (self.is_callers_choice(event) or self.is_wrapper(event)):
                 continue
             yield Forward(
                 model=self.name(event.model),
@@ -229,9 +240,10 @@ class Scripts:
         named = function is not None and (
             bool(set(words(function.name)) & PREDICTION) or no_grad or held_out or event.loops
         )
-        if named or held_out is not None or (no_grad is not None and not trains_here):
+        trains = trains_here or event.place.filename in self.trained_files
+        if named or held_out is not None or (no_grad is not None and not trains):
             yield from steps
-        elif self.is_loaded(event.model) and event.place.filename not in self.trained_files:
+        elif self.is_loaded(event.model) and not trains:
             yield Step(where_of(event.place), "its weights were loaded, and nothing here trains")
 
     def evaluating_function(self, event: events.Forward) -> events.Call | None:
@@ -250,10 +262,10 @@ class Scripts:
         inner = calls[-1] if calls else ""
         if set(words(inner)) & SPECIAL:
             return True
-        name = event.place.filename.rpartition("/")[2]
-        return any(c.name.startswith(("test_", "check_")) for c in event.calls) and name.startswith(
-            ("test_", "conftest")
-        )
+        around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
+        if any(set(words(name)) & ADAPTING for name in around):
+            return True
+        return any(c.name.startswith(("test_", "check_")) and is_test_file(c.filename) for c in event.calls)
 
     def is_made_up(self, args: Args) -> bool:
         values = [v for a in args.items for _, v in alternatives(a.value)]
@@ -285,6 +297,14 @@ class Scripts:
             return False
         switched = {m.purpose.split(" > ")[0] for m in self.record.switched if m.mode == "eval"}
         return here not in switched
+
+    def is_wrapper(self, event: events.Forward) -> bool:
+        """Whether BatchNorm could only be in a part that came from elsewhere, in a mode that nobody knows."""
+        model = event.model
+        if not isinstance(model, Obj) or not isinstance(model.cls, ClassVal):
+            return False
+        built = all(mode.place == model.place for mode in event.modes)
+        return built and self.structure.has_batchnorm(model) == "unknown"
 
     def is_loaded(self, model: Value) -> bool:
         return isinstance(model, Obj) and (model.assumed or model.key in self.record.loaded)
@@ -376,7 +396,9 @@ class Scripts:
         """Whether the BatchNorm layers of a model may be kept in eval mode."""
         if not isinstance(model, Obj):
             return "unknown"
-        if isinstance(model.cls, ClassVal) and self.run.objects.find(model.cls, "train") is not None:
+        if isinstance(model.cls, ClassVal) and (
+            self.run.objects.find(model.cls, "train") is not None or freezes(model.cls)
+        ):
             return "unknown"
         if any(a.name is not None and "freeze" in a.name for a in model.args.items):
             return "unknown"
@@ -435,6 +457,13 @@ class Scripts:
         """Whether saved state lacks anything; in a project without BatchNorm nothing is unknown."""
         answer = self.structure.has_batchnorm(model)
         return "no" if answer == "unknown" and not self.record.norms else answer
+
+
+def freezes(cls: ClassVal) -> bool:
+    """Whether a class has a method, or calls one, that freezes something."""
+    methods = [stmt for stmt in cls.klass.body if isinstance(stmt, ir.Function)]
+    names = {m.name for m in methods}.union(*(m.calls for m in methods))
+    return any("freeze" in name.lower() or "frozen" in name.lower() for name in names)
 
 
 def event_turn(event: events.Forward) -> tuple[tuple[object, int], ...]:

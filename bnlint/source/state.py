@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from bnlint.facts import Mode
 from bnlint.source.summary import Span
-from bnlint.source.values import ALWAYS, Entries, Guards, Held, Items, Place, Value, either
+from bnlint.source.values import ALWAYS, Entries, Guards, Held, Items, Place, Value, contradicts, either
 
 Key: TypeAlias = tuple[Hashable, str]
 """A scope or an instance, and a name in it."""
@@ -34,6 +34,7 @@ class SetAt(NamedTuple):
     how: str
     purpose: str
     turn: tuple[tuple[Span, int], ...]
+    guards: Guards = ALWAYS
 
 
 NOT_SET = SetAt("unknown", Place("", Span(1, 0, 1, 0)), "", "", ())
@@ -145,17 +146,17 @@ def join_modes(_before: Any, found: Sequence[tuple[Guards, ModeRecord | None]]) 
     modes: dict[SetAt, None] = {}
     time = 0
     restored = any(way and is_training_flag(key) for guards, _ in found for key, way in guards)
-    for _, record in found:
+    for guards, record in found:
         if restored or record is None:
             modes[NOT_SET] = None
         else:
-            modes.update(dict.fromkeys(record.modes))
+            modes.update((m, None) for m in record.modes if not contradicts(m.guards, guards))
         if record is not None:
             time = max(time, record.time)
     if len(modes) > MOST_MODES:  # none of the three is cut off
         first = {m.mode: m for m in reversed(modes)}
         modes = dict.fromkeys((*first.values(), *modes))
-    return ModeRecord(time, tuple(modes)[:MOST_MODES])
+    return ModeRecord(time, tuple(modes)[:MOST_MODES] or (NOT_SET,))
 
 
 def is_training_flag(key: object) -> bool:

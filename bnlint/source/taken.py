@@ -27,6 +27,8 @@ PART: Final = re.compile(r"(^|[._])(heads?|fc|classifier|cs|linear|gate|prompt|l
 """Parts of a model that hardly ever hold BatchNorm."""
 STATISTICS: Final = re.compile("running|buffer", re.IGNORECASE)
 """What the names of running statistics hold."""
+SETTING_UP: Final = re.compile(r"init|reset|build|setup|copy_params", re.IGNORECASE)
+"""Names of what runs before any training."""
 NORM_NAME: Final = re.compile(r"bn|norm|running", re.IGNORECASE)
 BUFFERS: Final = frozenset(
     {"buffers", "named_buffers", "state_dict", "load_state_dict", "update_bn", "_buffers", "running_mean"}
@@ -70,13 +72,26 @@ def copied(run: Interpreter, target: Value, value: Value) -> None:
             continue
         if source.what != "parameters" or target.what != "parameters":
             continue
-        if any(f.name in {"__init__", "init", "reset"} for f in run.frames):
+        if is_setting_up(run):
             continue  # two new models agree in their buffers
         name = getattr(source.model, "name", "")
         if any(keeps_norms_back(key) for key, _ in run.state.guards) or PART.search(name):
             continue
         place = run.loops[-1].place if run.loops else source.place
         exchanged(run, source, place)
+
+
+def is_setting_up(run: Interpreter) -> bool:
+    """Whether a constructor runs, or something that only a constructor calls."""
+    for frame in run.frames:
+        if SETTING_UP.search(frame.name):
+            return True
+        owner = frame.func.owner if frame.func is not None else None
+        members = owner.klass.body if owner is not None else ()
+        inits = (s for s in members if isinstance(s, ir.Function) and SETTING_UP.search(s.name))
+        if any(frame.name in init.calls for init in inits):
+            return True
+    return False
 
 
 def keeps_norms_back(key: object) -> bool:
