@@ -189,14 +189,16 @@ def run_functions(run: Interpreter, wants: Callable[[ir.Function], bool], faults
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
     methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
-    wanted = [m for m in methods if is_entered(m) and id(m) not in run.visited]
-    driven = {m.name for m in wanted} - (OWN if run.objects.is_module(cls) != "no" else OWN - {"__init__"})
+    is_module = run.objects.is_module(cls) != "no"
+    entered = (m for m in methods if is_entered(m) or ("mode" in m.words and not is_module))
+    wanted = [m for m in entered if id(m) not in run.visited]
+    driven = {m.name for m in wanted} - (OWN if is_module else OWN - {"__init__"})
     if not driven:
         return
     wanted += [m for m in methods if m not in wanted and m.calls & driven and id(m) not in run.visited]
     called = {name for m in methods for name in m.calls}
     ordered = sorted(wanted, key=lambda m: (m.name in called, m.name))
-    own = [m for m in ordered if m.name not in OWN or run.objects.is_module(cls) == "no"]
+    own = [m for m in ordered if m.name not in OWN or not is_module]
     training = [m for m in own if is_training(m)]
     for names, outside in ((training, False), ([m for m in own if m not in training], True)):
         if not names:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
 
 BUILTINS: Final = frozenset(dir(builtins))
-MODULE_FUEL: Final = 8_000
+MODULE_FUEL: Final = 5_000
 """Statements that the body of one file may take."""
 COMMON: Final = frozenset(
     {*dir(dict), *dir(list), *dir(str), *dir(set), "dict", "list", "set", "str", "super", "__init__"}

@@ -339,9 +339,7 @@ class Objects:
                 self.element(v, self.entry_place(v, first.place or obj.place)) for v in entries.held.values()
             )
             is_open |= entries.open
-        elif (len(positional) == 1 and first is not None and isinstance(first, ListVal)) or (
-            len(positional) == 1 and first is not None and not isinstance(first, Obj | Flow | Either | Func)
-        ):
+        elif len(positional) == 1 and not args.open and not isinstance(first, Obj | Flow | Either | Func | None):
             items = run.items(first) or Items((), open=True)
             held, is_open = items.held, is_open or items.open
         else:
