@@ -258,7 +258,7 @@ class Events:
 
     def adopted(self, child: Sym) -> None:
         """Something that came from elsewhere became part of a module: it keeps its mode, whatever that is."""
-        if self.run.state.get((child.key, MODE)) is None:
+        if self.modes_of(child) == (NOT_SET,):
             self.run.clock += 1
             self.run.state.set((child.key, MODE), ModeRecord(self.run.clock, (NOT_SET,)))
 

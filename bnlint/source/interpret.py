@@ -52,6 +52,7 @@ from bnlint.source.values import (
     contradicts,
     either,
     fresh,
+    negated,
     under,
     unknown,
 )
@@ -226,8 +227,8 @@ class Interpreter:
             case Obj(attr=""), ir.Get(attr=attr):
                 value.attr, value.held = attr, self.place(span)
                 value.name = value.name or spell(target)
-            case Obj(name=""), ir.Name(id=name):
-                value.name = name
+            case ((Obj(name="") | Sym(name="")), ir.Name() | ir.Get()):
+                value.name = spell(target)
         return value
 
     def do_update(self, node: ir.Update) -> None:
@@ -970,14 +971,6 @@ class Interpreter:
             return self.eval(param.default) if param.default is not None else unknown()
         finally:
             self.frames.pop()
-
-
-def negated(guards: Guards) -> Guards:
-    """The other way, where there was one condition; nothing is known where there were several."""
-    if len(guards) != 1:
-        return ALWAYS
-    ((key, way),) = guards
-    return frozenset({(key, not way)})
 
 
 def exclusive(truth: Truth) -> Truth:

@@ -804,7 +804,7 @@ class Library:
         if isinstance(first, Obj):
             return self.run.events.copied(first, place)
         if isinstance(first, Sym):
-            return Sym(fresh(), first.name, first.default, first.source)
+            return Sym(fresh(), "", first.default, first.source)
         return first
 
     def handle_parser(self, args: Args, place: Place) -> Value:

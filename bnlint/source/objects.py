@@ -38,6 +38,7 @@ from bnlint.source.values import (
     contradicts,
     either,
     fresh,
+    negated,
     under,
     unknown,
 )
@@ -256,9 +257,9 @@ class Objects:
                 self.parts.add(child.cls)
             if isinstance(child, Obj | Sym):
                 key = (child.key, PARENTS)
-                parents = self.run.state.get(key) or frozenset()
                 if isinstance(child, Sym):
                     self.run.events.adopted(child)
+                parents = self.run.state.get(key) or frozenset()
                 self.run.state.set(key, parents | {parent.key})
 
     # instances
@@ -339,7 +340,11 @@ class Objects:
                 self.element(v, self.entry_place(v, first.place or obj.place)) for v in entries.held.values()
             )
             is_open |= entries.open
-        elif len(positional) == 1 and not args.open and not isinstance(first, Obj | Flow | Either | Func | None):
+        elif (
+            len(positional) == 1
+            and not args.open
+            and not isinstance(first, Obj | Flow | Either | Func | None)
+        ):
             items = run.items(first) or Items((), open=True)
             held, is_open = items.held, is_open or items.open
         else:
@@ -453,8 +458,7 @@ class Objects:
         finally:
             written, run.state = run.state.data, outer
         join(outer, [Arm(held.guards, written), Arm(ALWAYS, {})])
-        other = frozenset([(key, not way) for key, way in held.guards][:1])
-        return either([(held.guards, made), (other, value)])
+        return either([(held.guards, made), (negated(held.guards), value)])
 
     def call_method(self, base: Value, name: str, args: Args, place: Place) -> Value:
         run = self.run

@@ -183,7 +183,10 @@ class Scripts:
             )
 
     def name(self, model: Value) -> str:
-        return model.name or "the model" if isinstance(model, Obj | Sym) else "the model"
+        """How a message calls a model: as the source first names it, or by its class."""
+        if isinstance(model, Obj):
+            return model.name or self.run.objects.class_name(model)
+        return model.name or "the model" if isinstance(model, Sym) else "the model"
 
     def assumption(self, model: Value) -> str | None:
         if isinstance(model, Obj) and model.assumed:
@@ -240,10 +243,10 @@ class Scripts:
         named = function is not None and (
             bool(set(words(function.name)) & PREDICTION) or no_grad or held_out or event.loops
         )
-        trains = trains_here or event.place.filename in self.trained_files
+        trains = trains_here or (not event.calls and event.place.filename in self.trained_files)
         if named or held_out is not None or (no_grad is not None and not trains):
             yield from steps
-        elif self.is_loaded(event.model) and not trains:
+        elif self.is_loaded(event.model) and event.place.filename not in self.trained_files:
             yield Step(where_of(event.place), "its weights were loaded, and nothing here trains")
 
     def evaluating_function(self, event: events.Forward) -> events.Call | None:

@@ -301,7 +301,7 @@ class Structure:
         except OutOfFuel:
             return "unknown"
         items = self.run.library.items(obj)
-        held = [h.value for h in items.held] if items else [*self.run.objects.registered.get(obj.key, ())]
+        held = [h.value for h in items.held] if items else self.registered(obj)
         names = self.run.objects.names.get(obj.key, {})
         held += [
             v
@@ -314,6 +314,11 @@ class Structure:
         if answer == "no" and isinstance(obj.cls, ClassVal):
             return self.doubt(obj.cls)
         return answer
+
+    def registered(self, obj: Obj) -> list[Value]:
+        """What became part of a module; an unknown attribute of a class is a number as likely as a layer."""
+        parts = self.run.objects.registered.get(obj.key, ())
+        return [p for p in parts if not isinstance(p, Sym) or not isinstance(obj.cls, ClassVal)]
 
     def doubt(self, cls: ClassVal) -> Answer3:
         """Nothing was found; the class may still inherit it from where nobody looked."""

@@ -336,6 +336,14 @@ def contradicts(one: Guards, other: Guards) -> bool:
     return False
 
 
+def negated(guards: Guards) -> Guards:
+    """The other way, where there was one condition; nothing is known where there were several."""
+    if len(guards) != 1:
+        return ALWAYS
+    ((key, way),) = guards
+    return frozenset({(key, not way)})
+
+
 def same(one: Value, other: Value) -> bool:
     """Whether two values are certainly one."""
     if one is other:
