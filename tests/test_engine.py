@@ -175,3 +175,13 @@ class TestTheDoor:
         assert bnlint.source.Analysis is engine.Analysis
         with pytest.raises(AttributeError, match="has no attribute 'other'"):
             bnlint.source.other  # noqa: B018
+
+
+def test_columns_count_characters(tmp_path):
+    file = tmp_path / "wide.py"
+    file.write_text(
+        "from torch import nn\n\nbn = ('größer', nn.BatchNorm2d(8, eps=0.9))  # 日本\n", encoding="utf-8"
+    )
+    (layer,) = analyse([file]).facts.norms
+    assert (layer.where.row, layer.where.column, layer.where.end_column) == (3, 17, 43)
+    assert layer.arguments["eps"].where.column == 39

@@ -217,7 +217,8 @@ class TestBrokenTrainOverride:
     )
     def test_names_the_gravest_defect(self, defects, says):
         (claim,) = claims("BN107", overrides=(replace(OVERRIDE, **defects),))
-        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        mild = "returns nothing" in claim.message
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", "warning" if mild else None)
         assert says in claim.message
 
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ Why it is wrong
 `eval()` is `train(False)`, so an override decides both. If it never reaches `super()`, no BatchNorm below
 hears of the switch. If it ignores `mode`, `eval()` leaves BatchNorm in train mode, and each evaluation
 uses, and pollutes, the statistics. If it returns nothing, `net = net.train()` and `net = Net().eval()` bind
-None.
+None; the mode itself arrives, so this one is a warning.
 
 Bad
 ---
@@ -80,31 +80,33 @@ ENGINES = "SR"
 def check(facts: Facts) -> Iterator[Claim]:
     """An override with one of the three defects; the gravest one speaks."""
     for override in facts.overrides:
-        message = None if override.always_eval or override.batchnorm == "no" else _defect(override)
-        if message:
-            yield Claim(override.where, message)
+        if not override.always_eval and override.batchnorm != "no":
+            yield from _defect(override)
 
 
-def _defect(override: Override) -> str | None:
-    """What is wrong with an override, gravest first; None where nothing is known to be.
+def _defect(override: Override) -> Iterator[Claim]:
+    """What is wrong with an override, gravest first; nothing where nothing is known to be.
 
-    A mode that gets lost needs a BatchNorm to do harm; None in the place of `net` does not.
+    A mode that gets lost needs a BatchNorm to do harm; None in the place of `net` does not, but it bites
+    only who chains the call: that is a warning.
     """
     name = f"`{override.cls}.{override.method}`"
     match override:
         case Override(reaches="no", batchnorm="yes"):
-            return (
+            message = (
                 f"{name} never reaches `super().{override.method}()`: the layers below, BatchNorm included, "
                 f"keep their mode; call it first, or rename a method that means something else."
             )
+            yield Claim(override.where, message)
         case Override(method="train", honours="no", batchnorm="yes"):
-            return (
+            message = (
                 f"{name} ignores its mode: `eval()` calls `train(False)` and BatchNorm stays as it was; "
                 f"pass the mode on with `super().train(mode)`."
             )
+            yield Claim(override.where, message)
         case Override(returns="nothing"):
-            return (
+            message = (
                 f"{name} returns nothing: `net = net.{override.method}()` binds None, where torch returns "
                 f"the module; end it with `return self`."
             )
-    return None
+            yield Claim(override.where, message, severity="warning")

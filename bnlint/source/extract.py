@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from bnlint.source import summary as ir
-from bnlint.source.read import parse
+from bnlint.source.read import decode, parse
 from bnlint.source.summary import Block, Expr, Span, Summary
 
 MARKERS: Final = {
@@ -43,7 +43,20 @@ SHORT_TEXT: Final = 200
 
 def extract(data: bytes, filename: str) -> Summary:
     """Summarise one file. Raises `read.Unreadable` where it cannot be parsed."""
-    return Lowering(parse(data, filename), data).summary(filename)
+    tree = parse(data, filename)
+    if not data.isascii():
+        count_characters(tree, decode(data))
+    return Lowering(tree, data).summary(filename)
+
+
+def count_characters(tree: ast.Module, lines: list[str]) -> None:
+    """Python's parser counts columns in bytes of UTF-8; people and editors count characters."""
+    wide = {row: line.encode() for row, line in enumerate(lines, start=1) if not line.isascii()}
+    for node in ast.walk(tree):
+        for row, column in (("lineno", "col_offset"), ("end_lineno", "end_col_offset")):
+            line = wide.get(getattr(node, row, 0))
+            if line is not None:
+                setattr(node, column, len(line[: getattr(node, column)].decode("utf-8", "replace")))
 
 
 def is_relevant(data: bytes) -> bool:

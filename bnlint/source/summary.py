@@ -17,7 +17,7 @@ Block: TypeAlias = tuple[Stmt, ...]
 
 
 class Span(NamedTuple):
-    """Rows from 1, columns from 0 and in bytes of UTF-8, end exclusive: as Python's parser counts."""
+    """Rows from 1, columns from 0, end exclusive: as Python's parser counts, but in characters."""
 
     row: int
     column: int
