@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
     from bnlint.source.summary import Span
 
+BUILT: Final = "built here: a new module is in train mode"
+"""What set the mode of a module that nobody has switched."""
 MODE_CHANGING: Final = re.compile(
     r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init|restore|resume",
     re.IGNORECASE,
@@ -192,8 +194,7 @@ class Events:
             return
         run.clock += 1
         mode: Mode = "unknown" if self.outside else "train"
-        how = "built here: a new module is in train mode"
-        record = ModeRecord(run.clock, (SetAt(mode, obj.place, how, self.purpose_here(), self.turn()),))
+        record = ModeRecord(run.clock, (SetAt(mode, obj.place, BUILT, self.purpose_here(), self.turn()),))
         run.root.set((obj.key, MODE), record)  # no branch knows another beginning
         self.born[obj.key] = run.state.guards
 

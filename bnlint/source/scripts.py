@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
 from bnlint.finding import Step
-from bnlint.source import events
+from bnlint.source import events, zoo
 from bnlint.source import summary as ir
 from bnlint.source.state import SetAt
 from bnlint.source.structure import Structure, where_of
@@ -304,9 +304,10 @@ class Scripts:
     def is_wrapper(self, event: events.Forward) -> bool:
         """Whether BatchNorm could only be in a part that came from elsewhere, in a mode that nobody knows."""
         model = event.model
-        if not isinstance(model, Obj) or not isinstance(model.cls, ClassVal):
-            return False
-        built = all(mode.place == model.place for mode in event.modes)
+        if isinstance(model, Obj) and isinstance(model.cls, External):
+            if model.assumed or zoo.is_home(model.cls.path):
+                return False
+        built = all(mode.how == events.BUILT for mode in event.modes)
         return built and self.structure.has_batchnorm(model) == "unknown"
 
     def is_loaded(self, model: Value) -> bool:

@@ -29,7 +29,6 @@ STATISTICS: Final = re.compile("running|buffer", re.IGNORECASE)
 """What the names of running statistics hold."""
 SETTING_UP: Final = re.compile(r"init|reset|build|setup|copy_params", re.IGNORECASE)
 """Names of what runs before any training."""
-NORM_NAME: Final = re.compile(r"bn|norm|running", re.IGNORECASE)
 BUFFERS: Final = frozenset(
     {"buffers", "named_buffers", "state_dict", "load_state_dict", "update_bn", "_buffers", "running_mean"}
 )
@@ -75,7 +74,7 @@ def copied(run: Interpreter, target: Value, value: Value) -> None:
         if is_setting_up(run):
             continue  # two new models agree in their buffers
         name = getattr(source.model, "name", "")
-        if any(keeps_norms_back(key) for key, _ in run.state.guards) or PART.search(name):
+        if is_selective(run) or PART.search(name):
             continue
         place = run.loops[-1].place if run.loops else source.place
         exchanged(run, source, place)
@@ -94,12 +93,10 @@ def is_setting_up(run: Interpreter) -> bool:
     return False
 
 
-def keeps_norms_back(key: object) -> bool:
-    """Whether a condition asks for BatchNorm by name: somebody decided what becomes of it."""
-    match key:
-        case ("in", str() as text, *_):
-            return bool(NORM_NAME.search(text))
-    return False
+def is_selective(run: Interpreter) -> bool:
+    """Whether a condition inside the loop picks parameters: somebody decided what becomes of which."""
+    turns = run.frame.jumps
+    return bool(turns) and bool(run.state.guards - turns[-1][0].guards)
 
 
 def exchanged(run: Interpreter, taken: Taken, place: Place) -> None:
