@@ -12,9 +12,9 @@ HEAVY = {"torch", "libcst", "numpy", "asyncio"}
 PROBE = """
 import sys
 sys.argv = ["bnlint", *sys.argv[1:]]
-from bnlint.cli import main
+from bnlint.cli import app
 try:
-    main()
+    app(prog_name="bnlint")
 except SystemExit:
     pass
 print(*sys.modules, sep="\\n", file=sys.stderr)

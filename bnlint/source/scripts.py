@@ -304,9 +304,8 @@ class Scripts:
     def is_wrapper(self, event: events.Forward) -> bool:
         """Whether BatchNorm could only be in a part that came from elsewhere, in a mode that nobody knows."""
         model = event.model
-        if isinstance(model, Obj) and isinstance(model.cls, External):
-            if model.assumed or zoo.is_home(model.cls.path):
-                return False
+        if isinstance(model, Obj) and (model.assumed or comes_from_zoo(model)):
+            return False
         built = all(mode.how == events.BUILT for mode in event.modes)
         return built and self.structure.has_batchnorm(model) == "unknown"
 
@@ -461,6 +460,11 @@ class Scripts:
         """Whether saved state lacks anything; in a project without BatchNorm nothing is unknown."""
         answer = self.structure.has_batchnorm(model)
         return "no" if answer == "unknown" and not self.record.norms else answer
+
+
+def comes_from_zoo(model: Obj) -> bool:
+    """Whether a model comes from a library whose constructors give it in train mode."""
+    return isinstance(model.cls, External) and zoo.is_home(model.cls.path)
 
 
 def freezes(cls: ClassVal) -> bool:
