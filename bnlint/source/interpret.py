@@ -60,6 +60,7 @@ from bnlint.source.values import (
 if TYPE_CHECKING:
     from bnlint.source.link import Project
 
+new_tuple: Final = tuple.__new__
 MOST_CALLS: Final = 14
 """Calls within calls that are followed."""
 CALL_FUEL: Final = 4
@@ -89,6 +90,7 @@ class Frame:
         "base",
         "captured",
         "exits",
+        "filename",
         "func",
         "globals",
         "jumps",
@@ -104,6 +106,7 @@ class Frame:
         self, module: Module, key: int, scopes: tuple[int, ...], func: Func | None, site: Place | None
     ) -> None:
         self.module = module
+        self.filename = module.filename
         self.key = key
         self.scopes = (key, *scopes)
         self.func = func
@@ -149,7 +152,7 @@ class Interpreter:
         return self.frames[-1]
 
     def place(self, span: Span) -> Place:
-        return Place(self.frames[-1].module.filename, span)
+        return new_tuple(Place, (self.frames[-1].filename, span))
 
     @contextmanager
     def aside(self) -> Iterator[None]:

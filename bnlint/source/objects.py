@@ -107,7 +107,7 @@ class Objects:
             if skipping:
                 skipping = base is not behind
                 continue
-            if isinstance(base, ClassVal):
+            if isinstance(base, ClassVal) and name in self.run.defined[base.key]:
                 found: Value | None = self.run.state.get((base.key, name))
                 if found is not None:
                     return found
@@ -194,7 +194,10 @@ class Objects:
 
     def held(self, obj: Obj, attr: str) -> Value | None:
         """An attribute of an instance, as far as it was set."""
-        self.prepare(obj)
+        if not obj.ready:
+            self.prepare(obj)
+        if attr not in self.names.get(obj.key, ()):
+            return None
         found: Value | None = self.run.state.get((obj.key, attr))
         return None if found is None else under(found, self.run.state.guards)
 
@@ -227,6 +230,11 @@ class Objects:
             return Method(member, cls)
         return member
 
+    def hold(self, obj: Obj, attr: str, value: Value) -> None:
+        """Write an attribute of an instance; one that is never written is not looked for."""
+        self.names.setdefault(obj.key, {})[attr] = None
+        self.run.state.set((obj.key, attr), value)
+
     def set_attribute(self, base: Value, attr: str, value: Value) -> None:
         base = self.run.force(base)
         state = self.run.state
@@ -234,8 +242,7 @@ class Objects:
             self.run.events.flag_set(base, value)
         match base:
             case Obj(key=key):
-                state.set((key, attr), value)
-                self.names.setdefault(key, {})[attr] = None
+                self.hold(base, attr, value)
                 if self.is_module(base.cls) != "no":
                     self.adopt(base, value)
             case Sym(key=key):
@@ -288,10 +295,10 @@ class Objects:
             s.target.id for s in cls.klass.body if isinstance(s, ir.Declare) and isinstance(s.target, ir.Name)
         ]
         for field, arg in zip(fields, args.positional(), strict=False):
-            self.run.state.set((obj.key, field), arg.value)
+            self.hold(obj, field, arg.value)
         for arg in args.items:
             if arg.name is not None:
-                self.run.state.set((obj.key, arg.name), self.run.labelled(arg.value, arg.name))
+                self.hold(obj, arg.name, self.run.labelled(arg.value, arg.name))
 
     def prepare(self, obj: Obj) -> None:
         """Run the constructor of an instance when somebody first looks inside."""
