@@ -6,7 +6,7 @@ import pytest
 from programs import Program
 
 from bnlint.source.interpret import OutOfFuel
-from bnlint.source.library import MOST_COPIES
+from bnlint.source.operators import MOST_COPIES
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ class Events:
     def assembled(self, obj: Obj) -> None:
         """A container of modules that exist already: their modes count, not its own flag."""
         run = self.run
-        items = run.library.items(obj)
+        items = run.containers.items(obj)
         if run.eager or items is None:
             return
         parts = [v for held in items.held for _, v in alternatives(held.value)]
@@ -465,7 +465,7 @@ class Events:
         run = self.run
         if run.objects.is_container(obj) != "Sequential":
             return
-        items = run.library.items(obj)
+        items = run.containers.items(obj)
         held = [v for h in (items.held if items else ()) for _, v in alternatives(h.value)]
         if any(isinstance(v, Obj) and run.objects.kind(v) == "batchnorm" for v in held):
             eager, run.eager = run.eager, True

@@ -78,7 +78,7 @@ class Hidden:
             return obj
         if depth == DEEPEST or self.run.objects.kind(obj) is not None or not self.is_module(obj):
             return None
-        items = self.run.library.items(obj)
+        items = self.run.containers.items(obj)
         inside: list[Value] = [h.value for h in items.held if not h.guards] if items else []
         names = self.run.objects.names.get(obj.key, ())
         inside += [v for v in (self.run.root.get((obj.key, n)) for n in names) if v is not None]

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.containers import Containers
 from bnlint.source.events import Events
 from bnlint.source.library import Library
+from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
+from bnlint.source.operators import Operators
+from bnlint.source.options import Options
 from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, ModeRecord, State, join, join_modes
 from bnlint.source.summary import Block, Expr, Span
 from bnlint.source.values import (
@@ -130,6 +134,10 @@ class Interpreter:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.library = Library(self)
+        self.operators = Operators(self)
+        self.containers = Containers(self)
+        self.options = Options(self)
+        self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
         self.root = State()
@@ -246,7 +254,7 @@ class Interpreter:
         if isinstance(old, Taken) and node.op == "+":
             taken.copied(self, old, new)
             return
-        self.assign(node.target, self.library.binary(node.op, old, new, self.place(node.span)))
+        self.assign(node.target, self.operators.binary(node.op, old, new, self.place(node.span)))
 
     def do_do(self, node: ir.Do) -> None:
         self.events.discarded(self.eval(node.value))
@@ -365,7 +373,7 @@ class Interpreter:
 
     def element(self, source: Value, turn: int) -> Value:
         """An unknown element of something."""
-        return self.library.element(source, turn)
+        return self.containers.element(source, turn)
 
     def do_with(self, node: ir.With) -> bool:
         return self.enter(list(node.items), node)
@@ -374,7 +382,7 @@ class Interpreter:
         if not items:
             return self.block(node.body)
         (expr, target), rest = items[0], items[1:]
-        return self.library.enter(expr, target, node, lambda: self.enter(rest, node))
+        return self.managers.enter(expr, target, node, lambda: self.enter(rest, node))
 
     def do_try(self, node: ir.Try) -> bool:
         exits = len(self.frame.exits)
@@ -469,7 +477,7 @@ class Interpreter:
                 self.assign(target, held.value)
             return
         for at, target in enumerate(targets):
-            self.assign(target, self.library.part(value, at))
+            self.assign(target, self.containers.part(value, at))
 
     def set_item(self, base: Value, index: Value, value: Value) -> None:
         base = self.force(base)
@@ -508,7 +516,7 @@ class Interpreter:
 
     def items(self, value: Value) -> Items | None:
         """The contents of something that can be gone through; None where they are not known."""
-        return self.library.items(value)
+        return self.containers.items(value)
 
     def entries(self, value: DictVal) -> Entries:
         found: Entries | None = self.state.get((value.key, ENTRIES))
@@ -636,13 +644,13 @@ class Interpreter:
 
     def eval_binary(self, node: ir.Binary) -> Value:
         left, right = self.eval(node.left), self.eval(node.right)
-        return self.library.binary(node.op, left, right, None)
+        return self.operators.binary(node.op, left, right, None)
 
     def eval_unary(self, node: ir.Unary) -> Value:
         if node.op == "not":
             truth = self.test(node)
             return unknown() if truth.value is None else Const(truth.value)
-        return self.library.unary(node.op, self.eval(node.operand))
+        return self.operators.unary(node.op, self.eval(node.operand))
 
     def eval_compare(self, node: ir.Compare) -> Value:
         truth = self.test(node)
@@ -694,7 +702,7 @@ class Interpreter:
         return either(parts)
 
     def eval_item(self, node: ir.Item) -> Value:
-        return self.library.item(self.eval(node.base), node.key)
+        return self.containers.item(self.eval(node.base), node.key)
 
     def eval_slice(self, _node: ir.Slice) -> Value:
         return unknown()
@@ -741,6 +749,9 @@ class Interpreter:
             self.state.set((made.key, ITEMS), Items(found.held, open=True))
 
     def collect(self, node: ir.Comp, made: ListVal | DictVal) -> None:
+        self.fuel -= 1
+        if self.fuel < 0:
+            raise OutOfFuel
         value = self.eval(node.element)
         self.comprehended = (self.comprehended[0], value)
         if isinstance(made, ListVal):
@@ -777,7 +788,7 @@ class Interpreter:
             case ir.Logic(op=op, parts=parts):
                 return self.test_logic(op, parts)
             case ir.Compare(op=op, left=left, right=right):
-                return self.library.compare(op, self.eval(left), self.eval(right))
+                return self.operators.compare(op, self.eval(left), self.eval(right))
         return self.truth(self.eval(node))
 
     def test_logic(self, op: str, parts: tuple[Expr, ...]) -> Truth:
@@ -807,7 +818,7 @@ class Interpreter:
             case Either():
                 return self.truth_either([(g, self.truth(v)) for g, v in value.alternatives])
             case ListVal() | DictVal():
-                return self.library.truth_of_contents(value)
+                return self.operators.truth_of_contents(value)
             case External(path=path) if path.rpartition(".")[2].isupper():  # a setting, by its name
                 key = ("external", path)
                 return Truth(None, frozenset({(key, True)}), frozenset({(key, False)}))
@@ -906,7 +917,7 @@ class Interpreter:
         self.state = State(caller)
         try:
             self.bind(func, args, receiver)
-            self.library.enter_decorators(func)
+            self.managers.enter_decorators(func)
             if self.block(func.function.body):
                 self.leave(Const(None))
         finally:

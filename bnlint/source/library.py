@@ -1,8 +1,7 @@
-"""What the interpreter knows of Python and torch: operators, containers, built-ins, tensors, loaders."""
+"""What the interpreter knows of Python and torch: built-in functions, layers, tensors and their methods."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,19 +9,14 @@ from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
-from bnlint.source.objects import last_name
-from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS
-from bnlint.source.summary import Expr
+from bnlint.source.state import ITEMS
 from bnlint.source.values import (
     ALWAYS,
     Args,
-    Bound,
     ClassVal,
     Const,
-    Context,
     DictVal,
     Either,
-    Entries,
     External,
     Flow,
     Func,
@@ -30,7 +24,6 @@ from bnlint.source.values import (
     Items,
     ListVal,
     Method,
-    Module,
     Obj,
     Partial,
     Place,
@@ -38,40 +31,16 @@ from bnlint.source.values import (
     Sym,
     Taken,
     Thunk,
-    Truth,
     Value,
-    alternatives,
     either,
     fresh,
-    same,
     unknown,
 )
 
 if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
 
-MOST_COPIES: Final = 3
-"""`[block] * n` repeats its items this often at most: more shows nothing new."""
-INDEX: Final = frozenset({int, type(None)})
-LONGEST: Final = 4096
-"""Longer strings and ranges are not computed."""
 
-ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-}
-ORDER: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 PASSING: Final = frozenset(
     {
         "tqdm",
@@ -99,7 +68,6 @@ ALIASES: Final = frozenset(
     | {"script", "Variable", "SyncBatchNormalization", "prepare_model", "DDP", "wrap", "setup_module"}
 )
 """Functions and wrappers whose result stands for their first argument."""
-NO_GRAD: Final = frozenset({"no_grad", "inference_mode", "set_grad_enabled"})
 MOVING: Final = frozenset(
     {
         "to",
@@ -137,8 +105,6 @@ class Library:
     def __init__(self, run: Interpreter) -> None:
         self.run = run
 
-    # tensors
-
     def flow(self, kind: Kind, name: str, args: Args, place: Place, layer: Obj | None = None) -> Flow:
         """A tensor made by an operation from the tensors among its arguments."""
         return Flow(kind, name, tuple(self.tensors(args)), place, layer)
@@ -160,7 +126,7 @@ class Library:
             case Thunk():
                 self.tensors_in(self.run.force(value), found, depth)
             case ListVal() if depth < 3:
-                items = self.items(value)
+                items = self.run.containers.items(value)
                 for held in () if items is None else items.held:
                     self.tensors_in(held.value, found, depth + 1)
             case DictVal() if depth < 3:
@@ -193,7 +159,7 @@ class Library:
             case Either(alternatives=parts) if depth < 6:
                 return first_known(self.source(v, depth + 1) for _, v in parts)
             case ListVal() if depth < 3:
-                items = self.items(value)
+                items = self.run.containers.items(value)
                 held = () if items is None else items.held
                 return first_known(self.source(h.value, depth + 1) for h in held)
         return None
@@ -211,402 +177,6 @@ class Library:
             case ir.Get(base=ir.Name() as target, attr=attr), Flow():
                 if attr.endswith("_") and not attr.endswith("__") and attr[:-1] in IN_PLACE:
                     self.run.assign(target, value)
-
-    # operators
-
-    def binary(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
-        left, right = self.run.force(left), self.run.force(right)
-        if isinstance(left, Flow) or isinstance(right, Flow) or self.is_tensor(left) or self.is_tensor(right):
-            return self.tensor_operator(op, left, right, place)
-        if isinstance(left, Taken) or isinstance(right, Taken):
-            return (taken.scaled(left, right) if op in "*/" else None) or unknown()
-        match left, right:
-            case Const(value=a), Const(value=b):
-                return self.compute(op, left, a, b)
-            case Const(value=a), Sym(default=Const(value=b)):
-                return Sym((op, a, right.key), right.name, self.constant(op, right.default, a, b))
-            case Sym(default=Const(value=a)), Const(value=b):
-                return Sym((left.key, op, b), left.name, self.constant(op, left.default, a, b))
-            case Sym(default=Const(value=a)), Sym():
-                return Sym((left.key, op, right.key), left.name, source=left.source)
-            case Sym(), Const(value=int() | str() as b):
-                return Sym((left.key, op, b), left.name, source=left.source)
-            case Const(value=int() | str() as a), Sym():
-                return Sym((op, a, right.key), right.name, source=right.source)
-            case (ListVal(), ListVal()) if op == "+":
-                return self.concatenate(left, right)
-            case (ListVal(), _) | (_, ListVal()) if op == "*":
-                return self.repeat(left, right)
-            case (Either(), _) | (_, Either()):
-                return self.spread(op, left, right, place)
-            case (ListVal(), _) if op == "+":
-                items = self.items(left) or Items()
-                return self.run.new_list("list", items.held, left.place, open=True)
-        source = left.source if isinstance(left, Sym) else right.source if isinstance(right, Sym) else None
-        return Sym(fresh(), source=source)
-
-    def is_tensor(self, value: Value) -> bool:
-        return isinstance(value, Either) and any(isinstance(v, Flow) for _, v in value.alternatives)
-
-    def tensor_operator(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
-        kind: Kind = "add" if op in "+-" else "linear" if op == "@" else "multiply"
-        inputs = tuple(v for v in (left, right) if isinstance(v, Flow) or self.is_tensor(v))
-        first = inputs[0]
-        where = place or (first.place if isinstance(first, Flow) else Place("", ir.Span(1, 0, 1, 0)))
-        return Flow(kind, op, inputs, where)
-
-    def spread(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
-        """An operator on values that depend on conditions."""
-        parts = [
-            (g | h, self.binary(op, a, b, place))
-            for g, a in alternatives(left)
-            for h, b in alternatives(right)
-        ]
-        return either(parts)
-
-    def compute(self, op: str, origin: Const, a: Any, b: Any) -> Value:
-        found = self.constant(op, origin, a, b)
-        return found if found is not None else unknown()
-
-    def constant(self, op: str, origin: Const | None, a: Any, b: Any) -> Const | None:
-        """The result of an operator on constants; None where it has none."""
-        if isinstance(a, str) and op == "%":
-            return None
-        try:
-            if op == "**":
-                value = a**b if abs(b) <= 64 and abs(a) <= LONGEST else None
-            else:
-                value = ARITHMETIC[op](a, b)
-        except (KeyError, TypeError, ArithmeticError, ValueError):
-            return None
-        if value is None or (isinstance(value, str | bytes | tuple) and len(value) > LONGEST):
-            return None
-        return Const(value, origin.place if origin else None, origin.name if origin else "")
-
-    def concatenate(self, left: ListVal, right: ListVal) -> Value:
-        a, b = self.items(left) or Items((), open=True), self.items(right) or Items((), open=True)
-        return self.run.new_list(left.kind, a.held + b.held, left.place, open=a.open or b.open)
-
-    def repeat(self, left: Value, right: Value) -> Value:
-        """`[block] * n`: the very same objects, several times."""
-        listed, number = (left, right) if isinstance(left, ListVal) else (right, left)
-        items = self.items(listed) or Items((), open=True)
-        place = listed.place if isinstance(listed, ListVal) else None
-        if isinstance(number, Const) and isinstance(number.value, int):
-            times = max(0, min(number.value, MOST_COPIES))
-            return self.run.new_list("list", items.held * times, place, open=items.open)
-        return self.run.new_list("list", items.held, place, open=True)
-
-    def unary(self, op: str, value: Value) -> Value:
-        value = self.run.force(value)
-        match value:
-            case Const(value=int() | float() as number) if op == "-":
-                return Const(-number, value.place, value.name)
-            case Flow():
-                return value
-        return unknown()
-
-    def compare(self, op: str, left: Value, right: Value) -> Truth:
-        left, right = self.run.force(left), self.run.force(right)
-        if isinstance(left, Either) or isinstance(right, Either):
-            parts = [
-                (g | h, self.compare(op, a, b)) for g, a in alternatives(left) for h, b in alternatives(right)
-            ]
-            return self.run.truth_either(parts[:12]) if len(parts) <= 12 else Truth(None)
-        if op in {"is", "is not", "==", "!="}:
-            return self.compare_identity(op, left, right)
-        match left, right:
-            case Const(value=a), Const(value=b) if op in ORDER:
-                try:
-                    return Truth(bool(ORDER[op](a, b)))
-                except TypeError:
-                    return Truth(None)
-        if op in {"in", "not in"}:
-            return self.contains(left, right, wanted=op == "in")
-        return self.ask((op, self.key(left), self.key(right)))
-
-    def key(self, value: Value) -> object:
-        match value:
-            case Sym(key=key):
-                return key
-            case Const(value=constant):
-                return constant if isinstance(constant, str | int | float | bool | None) else fresh()
-        return fresh()
-
-    def ask(self, key: Any, *, way: bool = True) -> Truth:
-        """A condition that is not known but is itself wherever it is asked again."""
-        yes, no = frozenset({(key, True)}), frozenset({(key, False)})
-        return Truth(None, yes, no) if way else Truth(None, no, yes)
-
-    def compare_identity(self, op: str, left: Value, right: Value) -> Truth:
-        positive = op in {"is", "=="}
-        match left, right:
-            case Const(value=a), Const(value=b):
-                return Truth((a == b) is positive)
-            case (Sym() as sym, Const() as const) | (Const() as const, Sym() as sym):
-                if isinstance(const.value, str | int | float | bool | None):
-                    return self.ask(("==", sym.key, const.value), way=positive)
-                return Truth(None)
-            case (
-                Obj() | Func() | ClassVal() | External() | ListVal() | DictVal() | Flow() | Partial(),
-                Const(),
-            ):
-                if isinstance(right, Const) and right.value is None:
-                    return Truth(not positive)
-                return Truth(None)
-            case (External(), External()) | (ClassVal(), ClassVal()) | (Func(), Func()):
-                return Truth(same(left, right) is positive)
-        if same(left, right):
-            return Truth(positive)
-        return Truth(None)
-
-    def contains(self, left: Value, right: Value, *, wanted: bool) -> Truth:
-        match left, right:
-            case Const(value=str() as a), Const(value=str() as b):
-                return Truth((a in b) is wanted)
-            case Const(value=value), DictVal():
-                entries = self.run.entries(right)
-                if value in entries.held:
-                    return Truth(wanted)
-                return Truth(None) if entries.open else Truth(not wanted)
-            case Const(value=value), ListVal():
-                items = self.items(right)
-                known = [h.value.value for h in items.held if isinstance(h.value, Const)] if items else []
-                if value in known:
-                    return Truth(wanted)
-                if items and not items.open and len(known) == len(items.held):
-                    return Truth(not wanted)
-        return self.ask(("in", self.key(left), self.key(right)), way=wanted)
-
-    def truth_of_contents(self, value: ListVal | DictVal) -> Truth:
-        if isinstance(value, DictVal):
-            entries = self.run.entries(value)
-            return Truth(True) if entries.held else Truth(None if entries.open else False)
-        items = self.items(value)
-        if items is None:
-            return Truth(None)
-        if any(not h.guards for h in items.held):
-            return Truth(True)
-        return Truth(None if items.open or items.held else False)
-
-    # containers
-
-    def items(self, value: Value) -> Items | None:
-        """The contents of something that can be gone through; None where they are not known."""
-        value = self.run.force(value)
-        found: Items | None
-        match value:
-            case ListVal(key=key):
-                found = self.run.state.get((key, ITEMS))
-                return found
-            case Obj(key=key):
-                self.run.objects.prepare(value)
-                if isinstance(value.cls, External):
-                    return self.items_of_library(value, value.cls.path)
-                found = self.run.state.get((key, ITEMS))
-                return found
-            case DictVal():
-                entries = self.run.entries(value)
-                place = value.place or self.run.place(ir.Span(1, 0, 1, 0))
-                return Items(tuple(Held(ALWAYS, Const(k), place) for k in entries.held), entries.open)
-            case Const(value=str() as text):
-                place = self.run.place(ir.Span(1, 0, 1, 0))
-                return Items(tuple(Held(ALWAYS, Const(c), place) for c in text[:64]))
-        return None
-
-    def items_of_library(self, obj: Obj, path: str) -> Items | None:
-        """What enumerate, zip, range, tqdm and torch's containers go over."""
-        name = path.rpartition(".")[2]
-        args = [a.value for a in obj.args.positional()]
-        if name in CONTAINERS:
-            found: Items | None = self.run.state.get((obj.key, ITEMS))
-            return found
-        if name == "range":
-            return self.range_items(obj, args)
-        if name == "enumerate" and args:
-            inner = self.items(args[0])
-            if inner is None:
-                return None
-            made = [self.pair(Const(i), h) for i, h in enumerate(inner.held)]
-            return Items(tuple(made), inner.open)
-        if name == "zip" and args:
-            columns = [self.items(a) for a in args]
-            known = [c for c in columns if c is not None]
-            if len(known) != len(columns):
-                return None
-            rows = [self.row(cells, obj.place) for cells in zip(*(c.held for c in known), strict=False)]
-            return Items(tuple(rows), any(c.open for c in known))
-        if name in PASSING and args:
-            return self.items(args[0])
-        return None
-
-    def pair(self, index: Value, held: Held) -> Held:
-        cells = (Held(ALWAYS, index, held.place), Held(ALWAYS, held.value, held.place))
-        return Held(held.guards, self.run.new_list("tuple", cells), held.place)
-
-    def row(self, cells: tuple[Held, ...], place: Place) -> Held:
-        guards = ALWAYS.union(*(c.guards for c in cells))
-        return Held(
-            guards, self.run.new_list("tuple", tuple(c._replace(guards=ALWAYS) for c in cells)), place
-        )
-
-    def range_items(self, obj: Obj, args: list[Value]) -> Items | None:
-        numbers = [a.value for a in args if isinstance(a, Const) and isinstance(a.value, int)]
-        if not numbers or len(numbers) != len(args) or len(numbers) > 3:
-            return None
-        if len(numbers) == 3 and numbers[2] == 0:
-            return None
-        turns = range(*numbers)
-        if len(turns) > MOST_ITEMS:
-            return None
-        return Items(tuple(Held(ALWAYS, Const(i), obj.place) for i in turns))
-
-    def element(self, source: Value, turn: int) -> Value:
-        """An unknown element of something that is gone through."""
-        source = self.run.force(source)
-        match source:
-            case Obj(cls=External(path=path)):
-                name = path.rpartition(".")[2]
-                args = [a.value for a in source.args.positional()]
-                if name == "enumerate" and args:
-                    return self.tuple_of(
-                        Sym(fresh(), "index"), self.run.element(args[0], turn), place=source.place
-                    )
-                if name == "zip":
-                    return self.tuple_of(*(self.any_of(a, turn) for a in args), place=source.place)
-                if name in PASSING and args:
-                    return self.any_of(args[0], turn)
-                if name == "range":
-                    return Sym(fresh(), "index")
-                return Sym(fresh(), "batch", source=source)
-            case Obj():
-                return Sym(fresh(), "batch", source=source)
-            case Sym():
-                return Sym(fresh(), "element", source=source.source or source)
-            case Flow():
-                return Flow("reshape", "[]", (source,), source.place)
-            case Either():
-                return either((g, self.element(v, turn)) for g, v in source.alternatives)
-            case ListVal() | DictVal():
-                items = self.items(source)
-                if items is not None and items.held:
-                    return items.held[min(turn, len(items.held) - 1)].value
-            case Taken():
-                return Taken(source.model, source.what, source.place)
-        return unknown("element")
-
-    def any_of(self, source: Value, turn: int) -> Value:
-        items = self.items(source)
-        if items is not None and items.held:
-            return items.held[min(turn, len(items.held) - 1)].value
-        return self.element(source, turn)
-
-    def tuple_of(self, *values: Value, place: Place) -> Value:
-        return self.run.new_list("tuple", tuple(Held(ALWAYS, v, place) for v in values))
-
-    def part(self, value: Value, at: int) -> Value:
-        """One of several values that something unknown is unpacked into."""
-        value = self.run.force(value)
-        match value:
-            case Flow():
-                return Flow("reshape", f"[{at}]", (value,), value.place)
-            case Sym(key=key):
-                return Sym((key, f"[{at}]"), value.name, source=value.source)
-            case Either():
-                return either((g, self.part(v, at)) for g, v in value.alternatives)
-            case ListVal():
-                items = self.items(value)
-                if items is not None and at < len(items.held) and not items.open:
-                    return items.held[at].value
-            case Taken():
-                return value
-        return unknown()
-
-    def item(self, base: Value, index_node: Expr) -> Value:
-        """`base[index]`"""
-        run = self.run
-        base = run.force(base)
-        if isinstance(index_node, ir.Slice):
-            return self.sliced(base, index_node)
-        index = run.force(run.eval(index_node))
-        match base, index:
-            case Either(), _:
-                return either((g, self.item_at(v, index)) for g, v in base.alternatives)
-        return self.item_at(base, index)
-
-    def item_at(self, base: Value, index: Value) -> Value:
-        run = self.run
-        match base, index:
-            case DictVal(), Const(value=str() | int() as name):
-                entries = run.entries(base)
-                return entries.held.get(name) or Sym((base.key, name), str(name))
-            case DictVal(), _:
-                entries = run.entries(base)
-                if entries.held and not entries.open:
-                    ask = [((("key", base.key, k), True), v) for k, v in entries.held.items()]
-                    return either((frozenset({g}), v) for g, v in ask)
-                return unknown()
-            case ((ListVal() | Obj()), Const(value=int() as at)):
-                items = self.items(base)
-                if items is not None and not items.open and -len(items.held) <= at < len(items.held):
-                    return items.held[at].value
-                if isinstance(base, Obj):
-                    return self.stored(base.key, at, None)
-                return unknown()
-            case ((ListVal() | Obj()), _):
-                return self.some_item(base)
-            case Sym(), Const(value=str() | int() as name):
-                return self.stored(base.key, name, base.source)
-            case Sym(), _:
-                return Sym((base.key, "[]", self.key(index)), base.name, source=base.source)
-            case Flow(), _:
-                return Flow("reshape", "[]", (base,), base.place)
-            case Bound(base=Module() as module, name="__dict__"), Const(value=str() as name):
-                return run.objects.attribute(module, name)
-            case Taken(), _:
-                return base
-        return unknown()
-
-    def some_item(self, base: ListVal | Obj) -> Value:
-        """An item at an unknown index: any of them where they are few, the first where they are alike."""
-        items = self.items(base)
-        if items is not None and items.held and len(items.held) <= 3:
-            ask = fresh()
-            return either((frozenset({(("at", ask, i), True)}), h.value) for i, h in enumerate(items.held))
-        return unknown()
-
-    def stored(self, key: object, name: object, source: Value | None) -> Value:
-        found: Value | None = self.run.state.get((key, f"[{name}]"))
-        return found or Sym((key, f"[{name}]"), str(name), source=source)
-
-    def sliced(self, base: Value, node: ir.Slice) -> Value:
-        run = self.run
-        bounds = [None if part is None else run.eval(part) for part in (node.lower, node.upper, node.step)]
-        match base:
-            case ListVal() | Obj():
-                items = self.items(base)
-                known = [b.value if isinstance(b, Const) else None for b in bounds]
-                is_known = all(b is None or (isinstance(b, Const) and type(b.value) in INDEX) for b in bounds)
-                if items is None or items.open or not is_known:
-                    return self.sliced_unknown(base, items)
-                held = items.held[slice(*known)]
-                return run.new_list("list", held, items.held[0].place if items.held else None)
-            case Flow():
-                return Flow("reshape", "[:]", (base,), base.place)
-            case Sym():
-                return Sym(
-                    (base.key, "[:]", *(0 if b is None else self.key(b) for b in bounds)),
-                    base.name,
-                    source=base.source,
-                )
-        return unknown()
-
-    def sliced_unknown(self, base: ListVal | Obj, items: Items | None) -> Value:
-        if isinstance(base, Obj):
-            return Sym((base.key, "[:]"), base.name)
-        return self.run.new_list("list", items.held if items else (), base.place, open=True)
-
-    # built-in functions
 
     def call(self, path: str, args: Args, place: Place) -> Value:
         """A call of something outside the project."""
@@ -672,7 +242,7 @@ class Library:
 
     def handle_len(self, args: Args, _place: Place) -> Value:
         first = args.value(0)
-        items = None if first is None else self.items(first)
+        items = None if first is None else self.run.containers.items(first)
         if items is not None and not items.open and all(not h.guards for h in items.held):
             return Const(len(items.held))
         if isinstance(first, Sym):
@@ -686,7 +256,7 @@ class Library:
         first = self.run.force(first)
         if isinstance(first, Taken | Sym):
             return first
-        items = self.items(first)
+        items = self.run.containers.items(first)
         if items is None:
             return self.handle_wrap(args, place, "list")
         return self.run.new_list("list", items.held, place, open=items.open)
@@ -709,11 +279,11 @@ class Library:
 
     def pairs_into(self, value: Value, held: dict[Any, Value]) -> bool:
         """`OrderedDict([("conv", conv), …])`"""
-        items = self.items(value)
+        items = self.run.containers.items(value)
         if items is None or items.open:
             return False
         for item in items.held:
-            cells = self.items(item.value)
+            cells = self.run.containers.items(item.value)
             if cells is None or len(cells.held) != 2 or not isinstance(cells.held[0].value, Const):
                 return False
             inner = cells.held[1].value
@@ -776,7 +346,7 @@ class Library:
 
     def handle_next(self, args: Args, _place: Place) -> Value:
         first = args.value(0)
-        return unknown() if first is None else self.any_of(first, 0)
+        return unknown() if first is None else self.run.containers.any_of(first, 0)
 
     def handle_number(self, args: Args, _place: Place) -> Value:
         first = args.value(0)
@@ -813,7 +383,7 @@ class Library:
     def handle_chain(self, args: Args, place: Place) -> Value:
         held: list[Held] = []
         for arg in args.positional():
-            items = self.items(arg.value)
+            items = self.run.containers.items(arg.value)
             if items is None or items.open:
                 return self.result_of("chain", args, place)
             held.extend(items.held)
@@ -824,8 +394,6 @@ class Library:
         obj.assumed = True
         return obj
 
-    # methods
-
     def method(self, base: Value, name: str, args: Args, place: Place) -> Value:
         """A method of something that the project does not define."""
         base = self.run.force(base)
@@ -833,11 +401,11 @@ class Library:
             case Flow():
                 return self.tensor_method(base, name, args, place)
             case ListVal():
-                return self.list_method(base, name, args)
+                return self.run.containers.list_method(base, name, args)
             case DictVal():
-                return self.dict_method(base, name, args, place)
+                return self.run.containers.dict_method(base, name, args, place)
             case Obj(cls=External(path=path)) if path.startswith("argparse."):
-                return self.parser_method(base, name, args, place)
+                return self.run.options.parser_method(base, name, args, place)
             case Obj() | Sym():
                 return self.object_method(base, name, args, place)
             case Taken():
@@ -865,127 +433,6 @@ class Library:
         plain = name.removesuffix("_")
         kind: Kind = FUNCTIONS.get(name) or FUNCTIONS.get(plain) or "unknown"
         return Flow(kind, plain, (base, *self.tensors(args)), place)
-
-    def list_method(self, base: ListVal, name: str, args: Args) -> Value:
-        run = self.run
-        first = args.get(0)
-        if name == "append" and first is not None:
-            run.append(base.key, run.objects.element(first.value, first.place))
-        elif name in {"extend", "__iadd__"} and first is not None:
-            run.extend(base, first.value)
-        elif name == "insert" and len(args.items) > 1:
-            self.insert(base, args)
-        elif name in {"pop", "remove", "clear", "reverse", "sort"}:
-            return self.shrink(base, name, args)
-        elif name == "index":
-            return unknown()
-        elif name == "copy":
-            items = self.items(base) or Items()
-            return run.new_list(base.kind, items.held, base.place, open=items.open)
-        return Const(None)
-
-    def insert(self, base: ListVal, args: Args) -> None:
-        items = self.items(base) or Items()
-        at, added = args.items[0].value, args.items[1]
-        held = self.run.objects.element(added.value, added.place)
-        if isinstance(at, Const) and isinstance(at.value, int):
-            new = list(items.held)
-            new.insert(at.value, held)
-            self.run.state.set((base.key, ITEMS), Items(tuple(new), items.open))
-        else:
-            self.run.state.set((base.key, ITEMS), Items(items.held, open=True))
-
-    def shrink(self, base: ListVal, name: str, args: Args) -> Value:
-        items = self.items(base) or Items((), open=True)
-        at = args.value(0)
-        if name == "pop" and items.held and not items.open and (at is None or isinstance(at, Const)):
-            index = -1 if at is None or not isinstance(at, Const) else at.value
-            held = list(items.held)
-            if isinstance(index, int) and -len(held) <= index < len(held):
-                gone = held.pop(index)
-                self.run.state.set((base.key, ITEMS), Items(tuple(held)))
-                return gone.value
-        self.run.state.set((base.key, ITEMS), Items((), open=True))
-        return unknown()
-
-    def dict_method(self, base: DictVal, name: str, args: Args, place: Place) -> Value:
-        run = self.run
-        entries = run.entries(base)
-        first = args.value(0)
-        if name in {"get", "pop", "setdefault"} and isinstance(first, Const):
-            found = entries.held.get(first.value)
-            if found is not None:
-                return found
-            default = args.value(1)
-            if not entries.open:
-                return default or Const(None)
-            return Sym((base.key, first.value), str(first.value))
-        if name in {"items", "values", "keys"}:
-            return self.dict_view(entries, name, place)
-        if name == "update" and args.items:
-            self.update(base, entries, args)
-            return Const(None)
-        if name == "copy":
-            return run.new_dict(dict(entries.held), base.place, open=entries.open)
-        return unknown()
-
-    def dict_view(self, entries: Entries, name: str, place: Place) -> Value:
-        held: list[Held] = []
-        for key, value in entries.held.items():
-            cell: Value = Const(key) if name == "keys" else value
-            if name == "items":
-                cell = self.tuple_of(Const(key), value, place=place)
-            held.append(Held(ALWAYS, cell, place))
-        return self.run.new_list("list", tuple(held), place, open=entries.open)
-
-    def update(self, base: DictVal, entries: Entries, args: Args) -> None:
-        more = self.handle_dict(args, base.place or args.items[0].place)
-        if isinstance(more, DictVal):
-            new = self.run.entries(more)
-            self.run.state.set(
-                (base.key, ENTRIES), Entries({**entries.held, **new.held}, entries.open or new.open)
-            )
-        else:
-            self.run.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
-
-    def parser_method(self, parser: Obj, name: str, args: Args, place: Place) -> Value:
-        """argparse: an option is unknown and has a default."""
-        key = ("options", parser.key)
-        if name == "add_argument":
-            self.add_option(key, args, place)
-            return unknown()
-        if name in {"parse_args", "parse_known_args"}:
-            namespace = Sym(key, "args")
-            return namespace if name == "parse_args" else self.tuple_of(namespace, unknown(), place=place)
-        if name == "set_defaults":
-            for arg in args.items:
-                if arg.name and isinstance(arg.value, Const):
-                    option = Sym((key, arg.name), arg.name, Const(arg.value.value, arg.place, arg.name))
-                    self.run.state.set((key, arg.name), option)
-            return Const(None)
-        if name in {"add_argument_group", "add_mutually_exclusive_group"}:
-            return parser
-        return unknown()
-
-    def add_option(self, key: object, args: Args, place: Place) -> None:
-        names = [a.value.value for a in args.positional() if isinstance(a.value, Const)]
-        flags = [n for n in names if isinstance(n, str)]
-        dest = args.value(None, "dest")
-        long = next((f for f in flags if f.startswith("--")), flags[0] if flags else "")
-        name = (
-            dest.value
-            if isinstance(dest, Const) and isinstance(dest.value, str)
-            else long.lstrip("-").replace("-", "_")
-        )
-        default = args.value(None, "default")
-        action = args.value(None, "action")
-        if default is None and isinstance(action, Const) and action.value == "store_true":
-            default = Const(False)
-        known = (
-            default if isinstance(default, Const) else default.default if isinstance(default, Sym) else None
-        )
-        found = None if known is None else Const(known.value, place, long)
-        self.run.state.set((key, name), Sym((key, name), name, found))
 
     def object_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> Value:
         """A method of a module, a loader, an optimizer or of something unknown."""
@@ -1032,7 +479,7 @@ class Library:
         if name in {"prepare", "setup"} and args.items:
             if len(args.items) == 1:
                 return args.items[0].value
-            return self.tuple_of(*(a.value for a in args.items), place=place)
+            return self.run.containers.tuple_of(*(a.value for a in args.items), place=place)
         tensors = self.tensors(args)
         if tensors:
             return Flow("unknown", name, tuple(tensors), place)
@@ -1061,12 +508,12 @@ class Library:
 
     def view(self, base: Obj | Sym, name: str, place: Place) -> Value:
         if isinstance(base, Obj) and name in {"children", "values"}:
-            items = self.items(base)
+            items = self.run.containers.items(base)
             if items is not None:
                 return self.run.new_list("list", items.held, place, open=items.open)
         part = Sym((base.key, "children"), name, source=base)
         if name in {"items", "named_children", "named_modules"}:
-            pair = self.tuple_of(Sym(fresh(), "name"), part, place=place)
+            pair = self.run.containers.tuple_of(Sym(fresh(), "name"), part, place=place)
             return self.run.new_list("list", (Held(ALWAYS, pair, place),), place, open=True)
         return self.run.new_list("list", (Held(ALWAYS, part, place),), place, open=True)
 
@@ -1075,96 +522,9 @@ class Library:
         found = taken.method(self.run, base, name, args)
         return self.result_of(name, args, place) if found is None else found
 
-    # contexts and decorators
-
-    def enter_decorators(self, func: Func) -> None:
-        for decorator in func.function.decorators:
-            if last_name(decorator) in NO_GRAD:
-                self.run.contexts.append(
-                    Context(f"@{last_name(decorator)}", Place(func.module.filename, func.function.span))
-                )
-
-    def enter(self, expr: Expr, target: Expr | None, node: ir.With, body: Callable[[], bool]) -> bool:
-        """A `with` block: the project's own context managers are followed."""
-        run = self.run
-        if isinstance(expr, ir.Call):
-            func = run.eval(expr.func)
-            inner = func.func if isinstance(func, Method) else func
-            receiver = func.self if isinstance(func, Method) else None
-            if isinstance(inner, Func) and is_context_manager(inner):
-                return self.enter_generator(inner, receiver, run.arguments(expr.args), expr, target, body)
-        manager = run.force(run.eval(expr))
-        contexts = len(run.contexts)
-        place = run.place(node.span)
-        name = last_name(expr)
-        if name in NO_GRAD and not self.is_switched_off(expr):
-            run.contexts.append(Context(name, place))
-        value: Value = manager
-        methods = self.enter_methods(manager)
-        if methods is not None:
-            value = run.call(methods[0], Args(), place)
-        elif name not in NO_GRAD:
-            run.events.entered(expr, place)
-        if target is not None:
-            run.assign(target, value)
-        try:
-            completes = body()
-        finally:
-            del run.contexts[contexts:]
-        if methods is not None:
-            run.call(methods[1], Args(open=True), place)
-        return completes
-
-    def is_switched_off(self, expr: Expr) -> bool:
-        """`set_grad_enabled(True)`, or one whose argument is not known."""
-        if last_name(expr) != "set_grad_enabled" or not isinstance(expr, ir.Call) or not expr.args:
-            return False
-        return self.run.test(expr.args[0].value).value is not False
-
-    def enter_methods(self, manager: Value) -> tuple[Value, Value] | None:
-        if not isinstance(manager, Obj) or not isinstance(manager.cls, ClassVal):
-            return None
-        objects = self.run.objects
-        enter, leave = objects.find(manager.cls, "__enter__"), objects.find(manager.cls, "__exit__")
-        if enter is None or leave is None:
-            return None
-        return objects.bound(enter, manager), objects.bound(leave, manager)
-
-    def enter_generator(
-        self,
-        func: Func,
-        receiver: Value | None,
-        args: Args,
-        expr: ir.Call,
-        target: Expr | None,
-        body: Callable[[], bool],
-    ) -> bool:
-        """`@contextmanager`: the block runs where the generator yields."""
-        run = self.run
-        outer = run.frames[:]
-        done: list[bool] = []
-
-        def block(value: Value) -> None:
-            inner = run.frames
-            run.frames = outer
-            try:
-                if target is not None:
-                    run.assign(target, value)
-                if not done:
-                    done.append(body())
-            finally:
-                run.frames = inner
-
-        run.run(func, args, receiver, run.place(expr.span), yields=block)
-        return done[0] if done else True
-
 
 def first_known(values: Iterable[Value | None]) -> Value | None:
     return next((value for value in values if value is not None), None)
-
-
-def is_context_manager(func: Func) -> bool:
-    return any(last_name(d) in {"contextmanager", "asynccontextmanager"} for d in func.function.decorators)
 
 
 def _wrap(name: str) -> Callable[[Library, Args, Place], Value]:

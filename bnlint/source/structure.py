@@ -300,7 +300,7 @@ class Structure:
                 self.run.objects.prepare(obj)
         except OutOfFuel:
             return "unknown"
-        items = self.run.library.items(obj)
+        items = self.run.containers.items(obj)
         held = [h.value for h in items.held] if items else self.registered(obj)
         names = self.run.objects.names.get(obj.key, {})
         held += [

@@ -1,0 +1,68 @@
+"""Options of command lines: unknown, with a default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bnlint.source.values import (
+    Args,
+    Const,
+    Obj,
+    Place,
+    Sym,
+    Value,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from bnlint.source.interpret import Interpreter
+
+
+class Options:
+    """What argparse makes of a program's options."""
+
+    def __init__(self, run: Interpreter) -> None:
+        self.run = run
+
+    def parser_method(self, parser: Obj, name: str, args: Args, place: Place) -> Value:
+        """argparse: an option is unknown and has a default."""
+        key = ("options", parser.key)
+        if name == "add_argument":
+            self.add_option(key, args, place)
+            return unknown()
+        if name in {"parse_args", "parse_known_args"}:
+            namespace = Sym(key, "args")
+            return (
+                namespace
+                if name == "parse_args"
+                else self.run.containers.tuple_of(namespace, unknown(), place=place)
+            )
+        if name == "set_defaults":
+            for arg in args.items:
+                if arg.name and isinstance(arg.value, Const):
+                    option = Sym((key, arg.name), arg.name, Const(arg.value.value, arg.place, arg.name))
+                    self.run.state.set((key, arg.name), option)
+            return Const(None)
+        if name in {"add_argument_group", "add_mutually_exclusive_group"}:
+            return parser
+        return unknown()
+
+    def add_option(self, key: object, args: Args, place: Place) -> None:
+        names = [a.value.value for a in args.positional() if isinstance(a.value, Const)]
+        flags = [n for n in names if isinstance(n, str)]
+        dest = args.value(None, "dest")
+        long = next((f for f in flags if f.startswith("--")), flags[0] if flags else "")
+        name = (
+            dest.value
+            if isinstance(dest, Const) and isinstance(dest.value, str)
+            else long.lstrip("-").replace("-", "_")
+        )
+        default = args.value(None, "default")
+        action = args.value(None, "action")
+        if default is None and isinstance(action, Const) and action.value == "store_true":
+            default = Const(False)
+        known = (
+            default if isinstance(default, Const) else default.default if isinstance(default, Sym) else None
+        )
+        found = None if known is None else Const(known.value, place, long)
+        self.run.state.set((key, name), Sym((key, name), name, found))
