@@ -119,7 +119,6 @@ class Use:
     where: Where
     scope: str
     before: tuple[Chain, ...] = ()
-    repeated: bool = False
     frozen: Answer3 = "no"
     certain: bool = True
 

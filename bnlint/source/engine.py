@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
 from bnlint.source.overrides import overrides
-from bnlint.source.read import Unreadable, parse
+from bnlint.source.read import Unreadable, load, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
@@ -73,28 +72,23 @@ def no_garbage_collection() -> Iterator[None]:
 def summarise(file: Path, faults: list[Finding]) -> ir.Summary | None:
     filename = str(file.absolute())
     try:
-        data = file.read_bytes()
+        data = load(file)
         if is_relevant(data):
             return extract(data, filename)
         parse(data, filename)  # nothing to learn, but what is broken is said
     except Unreadable as error:
-        faults.append(unreadable(filename, error.message, error.row, error.column))
-    except OSError as error:
-        faults.append(unreadable(filename, f"cannot be read: {error.strerror or error}", 1, 1))
+        faults.append(error.finding(filename))
     except RecursionError:
-        faults.append(unreadable(filename, "is nested too deeply", 1, 1))
+        faults.append(Unreadable("is nested too deeply").finding(filename))
     except Exception as error:
         faults.append(internal(filename, error))
     return None
 
 
-def unreadable(filename: str, message: str, row: int, column: int) -> Finding:
-    where = Where(filename, row, column, row, column + 1)
-    return Finding("BN000", "unreadable-source", message, "error", "high", where)
-
-
 def internal(filename: str, error: BaseException) -> Finding:
     """A fault of bnlint itself, with the line of ours that failed."""
+    import traceback  # only needed for what went wrong
+
     last = traceback.extract_tb(error.__traceback__)[-1]
     message = f"internal fault: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
     return Finding("BN000", "internal-fault", message, "error", "high", Where(filename))

@@ -356,12 +356,6 @@ class Library:
             else self.result_of("", args, _place)
         )
 
-    def handle_extreme(self, args: Args, place: Place) -> Value:
-        values = [a.value for a in args.positional()]
-        if len(values) > 1 and all(isinstance(v, Const) and isinstance(v.value, int | float) for v in values):
-            return unknown()
-        return self.result_of("", args, place)
-
     def handle_sum(self, args: Args, place: Place) -> Value:
         tensors = self.tensors(args)
         return Flow("add", "sum", tuple(tensors), place) if tensors else unknown("sum")

@@ -46,7 +46,6 @@ class Project:
         self.started: set[str] = set()
         self.classes: list[ClassVal] = []
         self.found: dict[tuple[str, str], str | None] = {}
-        self.roots = {str(Path(f).parent) for f in summaries}
         self.limit = common_root(summaries)
         self.acting = self.names_that_act(summaries.values())
 

@@ -152,17 +152,17 @@ class Scripts:
 
     def forwards(self) -> Iterator[Forward]:
         for event in self.record.forwards:
+            modes = frozenset(m.mode for m in event.modes)
+            if not event.trained and (modes != {"train"} or event.parts_switched):
+                continue
             why = () if event.trained else tuple(self.evaluation(event))
             purpose: Literal["training", "evaluation", "unknown"] = (
                 "training" if event.trained else "evaluation" if why else "unknown"
             )
             if purpose == "unknown":
                 continue
-            modes = frozenset(m.mode for m in event.modes)
             stuck = self.stuck(event) if event.trained else None
             if purpose == "training" and stuck is None:
-                continue
-            if purpose == "evaluation" and (modes != {"train"} or event.parts_switched):
                 continue
             if purpose == "evaluation" and (self.is_callers_choice(event) or self.is_wrapper(event)):
                 continue
@@ -425,7 +425,7 @@ class Scripts:
                 setting,
                 "no" if dropped else "unknown",
                 self.structure.has_batchnorm(event.model),
-                filtered=self.filter_of(event) if loses else None,
+                filtered=filter_step(event.dropped) if loses and event.dropped else None,
             )
 
     def strictness(self, event: events.StateLoad) -> Setting:
@@ -435,12 +435,6 @@ class Scripts:
             return Setting(UNKNOWN if event.args.open else True, where_of(event.place), given=False)
         value = self.run.force(strict.value)
         return Setting(value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place))
-
-    def filter_of(self, event: events.StateLoad) -> Step | None:
-        """The filter that dropped the statistics from what is loaded."""
-        if event.dropped is None:
-            return None
-        return Step(where_of(event.dropped), "this filter lets no running statistics through")
 
     def saves(self) -> Iterator[Save]:
         for event in self.record.saves:
@@ -460,6 +454,11 @@ class Scripts:
         """Whether saved state lacks anything; in a project without BatchNorm nothing is unknown."""
         answer = self.structure.has_batchnorm(model)
         return "no" if answer == "unknown" and not self.record.norms else answer
+
+
+def filter_step(place: Place) -> Step:
+    """The filter that dropped the statistics from what is loaded."""
+    return Step(where_of(place), "this filter lets no running statistics through")
 
 
 def comes_from_zoo(model: Obj) -> bool:
