@@ -278,7 +278,8 @@ def _rendered(outcome: Outcome, settings: Settings, options: Mapping[str, Any], 
     from bnlint.report import _statistics
 
     form = report.load(settings.output_format)
-    view = report.View(sources=cache(source_lines), paint=_paint, base=os.getcwd(), width=width)
+    lines = cache(source_lines)
+    view = report.View(lines=lambda where: lines(where.filename), paint=_paint, base=os.getcwd(), width=width)
     if options["statistics"]:
         as_json = settings.output_format == "json"
         text = (

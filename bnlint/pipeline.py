@@ -84,8 +84,9 @@ def report(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **g
     isolated = bool(given.pop("isolated", False))
     keys = {key.replace("_", "-"): value for key, value in given.items()}
     outcome = run(paths, load(paths, keys, config=config, isolated=isolated))
+    lines = cache(source_lines)
     skipped = (f"{path}: {reason}" for path, reason in outcome.wrong.items())
-    view = View(sources=cache(source_lines), base=os.getcwd())
+    view = View(lines=lambda where: lines(where.filename), base=os.getcwd())
     return Report(outcome.findings, tuple(skipped), outcome.checked, view)
 
 

@@ -5,7 +5,8 @@ A rule is one module of `bnlint.rules` named `bn301_tiny_batch.py`: its code is 
 
 - a docstring whose first line is the summary, followed by the headings in `HEADINGS`;
 - `SEVERITY`, and `ENGINES`, a string of the catalogue's marks (S source, R run, W watch, C checkpoint);
-- `check(facts)`, which yields a `Claim` for each bug.
+- `check(facts)`, which yields a `Claim` for each bug; or `check(facts, threshold)` and `THRESHOLD`,
+  the number at which it begins to speak, which settings may move.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from types import MappingProxyType
 from typing import cast
 
 from bnlint.facts import Facts
@@ -52,6 +54,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """The number at which a rule begins to speak: what it means, and between which ones it may be set."""
+
+    default: int | float
+    meaning: str
+    least: int | float
+    most: int | float
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule as the rest of bnlint sees it."""
 
@@ -60,7 +72,14 @@ class Rule:
     severity: Severity
     engines: str
     doc: str
-    check: Callable[[Facts], Iterable[Claim]]
+    check: Callable[..., Iterable[Claim]]
+    threshold: Threshold | None = None
+
+    def claims(self, facts: Facts, threshold: float | None = None) -> Iterable[Claim]:
+        """What the rule says of facts, with its own threshold or another one."""
+        if self.threshold is None:
+            return self.check(facts)
+        return self.check(facts, self.threshold.default if threshold is None else threshold)
 
     @property
     def summary(self) -> str:
@@ -92,6 +111,7 @@ def load(module_name: str) -> Rule:
         engines=module.ENGINES,
         doc=module.__doc__ or "",
         check=module.check,
+        threshold=getattr(module, "THRESHOLD", None),
     )
 
 
@@ -104,11 +124,16 @@ def all_rules() -> tuple[Rule, ...]:
     return tuple(load(name) for name in sorted(names))
 
 
-def judge(facts: Facts, rules: Iterable[Rule]) -> Iterator[Finding]:
-    """Let rules judge facts. One bug is one finding: the same claim at the same place comes once."""
+def judge(
+    facts: Facts, rules: Iterable[Rule], thresholds: Mapping[str, float] = MappingProxyType({})
+) -> Iterator[Finding]:
+    """Let rules judge facts. One bug is one finding: the same claim at the same place comes once.
+
+    `thresholds` are those that were set, by the code of their rule.
+    """
     for rule in rules:
         seen: set[tuple[Where, str]] = set()
-        for claim in rule.check(facts):
+        for claim in rule.claims(facts, thresholds.get(rule.code)):
             if (claim.where, rule.code) in seen:
                 continue
             seen.add((claim.where, rule.code))

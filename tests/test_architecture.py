@@ -19,7 +19,8 @@ ALLOWED = {
     "rule": {"bnlint.facts", "bnlint.finding", "bnlint.rules"},
     "rules": {"bnlint.facts", "bnlint.finding", "bnlint.rule"},
     "source": {"bnlint.facts", "bnlint.finding", "bnlint.source"},
-    "report": {"bnlint.finding", "bnlint.report"},
+    "fingerprint": {"bnlint.finding"},
+    "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
     "config": {"bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
     "suppress": {"bnlint.finding", "bnlint.config", "bnlint.source"},
 }

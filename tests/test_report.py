@@ -34,11 +34,11 @@ TINY = Finding(
         Step(Where("/q/b.py", 7), "the model is trained here"),
     ),
 )
-VIEW = View(sources=lambda name: SOURCE if name == "/p/src/a.py" else (), base="/p")
+VIEW = View(lines=lambda where: SOURCE if where.filename == "/p/src/a.py" else (), base="/p")
 
 
 def show(finding: Finding, lines: list[str], width: int = 100) -> str:
-    view = View(sources=lambda _: lines, width=width, base="/p")
+    view = View(lines=lambda _: lines, width=width, base="/p")
     return report.load("full").render([finding], view)
 
 

@@ -90,7 +90,7 @@ def use(*before, where: int = 7, made: Layer | None = None, **more) -> Use:
 
 
 def claims(code: str, **facts) -> list[Claim]:
-    return list(RULE[code].check(Facts(**facts)))
+    return list(RULE[code].claims(Facts(**facts)))
 
 
 def rows(found: list[Claim]) -> list[int]:
@@ -730,13 +730,13 @@ EVERYTHING = Facts(
 @pytest.mark.parametrize("code", RULE)
 class TestEachRule:
     def test_is_silent_about_what_is_unknown(self, code):
-        assert not list(RULE[code].check(NOTHING_KNOWN))
+        assert not list(RULE[code].claims(NOTHING_KNOWN))
 
     def test_is_silent_where_there_is_nothing(self, code):
-        assert not list(RULE[code].check(Facts()))
+        assert not list(RULE[code].claims(Facts()))
 
     def test_speaks_in_one_sentence_or_two(self, code):
-        found = list(RULE[code].check(EVERYTHING))
+        found = list(RULE[code].claims(EVERYTHING))
         assert found
         for claim in found:
             assert re.match(r"[A-Z`]", claim.message)
@@ -750,7 +750,7 @@ class TestEachRule:
         verbs = re.compile(
             r"\b(call|pass|use|make|wrap|move|swap|keep|leave|end|check|let|add|is \S+ here)\b"
         )
-        assert all(verbs.search(claim.message) for claim in RULE[code].check(EVERYTHING))
+        assert all(verbs.search(claim.message) for claim in RULE[code].claims(EVERYTHING))
 
 
 def test_everything_is_unknown_in_each_kind_of_fact():

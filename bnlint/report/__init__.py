@@ -23,29 +23,50 @@ from bnlint.finding import SEVERITIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bnlint.finding import Finding
+    from bnlint.finding import Finding, Severity, Where
 
 
 def _plain(text: str, _style: str) -> str:
     return text
 
 
-def _no_source(_filename: str) -> Sequence[str]:
+def _no_source(_where: Where) -> Sequence[str]:
     return ()
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What a format may ask for: the lines of a file, how to colour a text, and where it is shown.
+class About:
+    """What a format may say of a rule; `page` is where its documentation can be opened, if anywhere."""
 
-    `paint(text, style)` knows the styles of `STYLES`. `base` is the folder that paths are shown
-    relative to. `width` is that of the terminal, in columns.
+    code: str
+    name: str
+    severity: Severity
+    summary: str
+    documentation: str
+    page: str = ""
+
+
+def _nothing(_code: str) -> About | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a format may ask for: lines, what a rule is about, how to colour, and where it is shown.
+
+    `lines(where)` are those of the file, or of the notebook's cell, that a place is in. `about(code)`
+    tells of a rule. `paint(text, style)` knows the styles of `STYLES`, and `link(text, url)` makes a
+    text lead somewhere. `base` is the folder that paths are shown relative to. `width` is that of
+    the terminal, in columns. `version` is bnlint's.
     """
 
-    sources: Callable[[str], Sequence[str]] = _no_source
+    lines: Callable[[Where], Sequence[str]] = _no_source
+    about: Callable[[str], About | None] = _nothing
     paint: Callable[[str, str], str] = _plain
+    link: Callable[[str, str], str] = _plain
     base: str = ""
     width: int = 100
+    version: str = ""
 
     def path(self, filename: str) -> str:
         """A path as it is shown: relative where that leads downwards only."""

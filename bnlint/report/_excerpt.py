@@ -50,7 +50,7 @@ def shortened(text: str, room: int) -> str:
 
 def excerpt(where: Where, view: View, style: str) -> Iterator[str]:
     """The lines of a place, each ended; nothing where its source is not known."""
-    source = view.sources(where.filename)
+    source = view.lines(where)
     if not 1 <= where.row <= len(source):
         return
     last = min(where.end_row, len(source))

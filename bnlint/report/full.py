@@ -43,10 +43,11 @@ def _paragraph(finding: Finding, view: View) -> Iterator[str]:
 
 def _step(number: int, step: Step, view: View) -> Iterator[str]:
     """One step of the evidence: what it says, and the line that says it."""
-    place = f"{visible(view.path(step.where.filename))}:{step.where.row}"
+    cell = f":cell {step.where.cell}" if step.where.cell is not None else ""
+    place = f"{visible(view.path(step.where.filename))}{cell}:{step.where.row}"
     text = "".join(_wrap(f"{number}. {place}: {step.message}", "  ", "     ", view))
     yield text.replace(place, view.paint(place, "step"), 1)
-    source = view.sources(step.where.filename)
+    source = view.lines(step.where)
     if 1 <= step.where.row <= len(source):
         room = max(view.width, NARROWEST) - 6
         line = shortened(source[step.where.row - 1].strip(), room)

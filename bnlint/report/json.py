@@ -51,6 +51,7 @@ def _span(where: Where) -> Json:
 def _step(step: Step) -> Json:
     return {
         "filename": os.path.abspath(step.where.filename),
+        **_cell(step.where),
         "row": step.where.row,
         "message": step.message,
     }
@@ -73,4 +74,15 @@ def _fix(fix: Fix) -> Json:
 
 
 def _edit(edit: Edit) -> Json:
-    return {"filename": os.path.abspath(edit.where.filename), "content": edit.content, **_span(edit.where)}
+    where = edit.where
+    return {
+        "filename": os.path.abspath(where.filename),
+        **_cell(where),
+        "content": edit.content,
+        **_span(where),
+    }
+
+
+def _cell(where: Where) -> Json:
+    """Rows of a notebook mean nothing without their cell; elsewhere there is none to name."""
+    return {} if where.cell is None else {"cell": where.cell}

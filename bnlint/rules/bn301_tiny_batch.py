@@ -72,40 +72,39 @@ from collections.abc import Iterator
 from typing import Final
 
 from bnlint.facts import Facts, Feed, assumption
-from bnlint.rule import Claim
+from bnlint.rule import Claim, Threshold
 
 SEVERITY = "warning"
 ENGINES = "SRW"
 
-TINY: Final = 16
-"""Samples per batch from which on the estimates are taken to be good enough."""
+THRESHOLD: Final = Threshold(16, "samples per batch from which on the statistics are good enough", 2, 4096)
 HOPELESS: Final = 2
 """Values per channel at which BatchNorm keeps the sign alone (2), or raises (1)."""
 
 
-def check(facts: Facts) -> Iterator[Claim]:
-    """A loader that feeds fewer than `TINY` samples a step to a BatchNorm that trains."""
+def check(facts: Facts, enough: int) -> Iterator[Claim]:
+    """A loader that feeds fewer samples a step than are enough to a BatchNorm that trains."""
     for feed in facts.feeds:
         match feed:
             case Feed(batchnorm="yes", frozen="no"):
                 match feed.batch_size.value:
                     case bool():
                         pass
-                    case int(size) if 0 < size < TINY:
-                        yield _claim(feed, size)
+                    case int(size) if 0 < size < enough:
+                        yield _claim(feed, size, enough)
 
 
-def _claim(feed: Feed, size: int) -> Claim:
+def _claim(feed: Feed, size: int, enough: int) -> Claim:
     hopeless = isinstance(feed.values, int) and feed.values <= HOPELESS
     evidence = (*feed.path, *feed.batch_size.evidence)
-    claim = Claim(feed.loader, _message(feed, size), evidence, severity="error" if hopeless else None)
+    claim = Claim(feed.loader, _message(feed, size, enough), evidence, severity="error" if hopeless else None)
     return claim.assuming(assumption(feed))
 
 
-def _message(feed: Feed, size: int) -> str:
+def _message(feed: Feed, size: int, enough: int) -> str:
     samples = "one sample" if size == 1 else f"{size} samples"
     values = f" ({feed.values} values per channel)" if isinstance(feed.values, int) else ""
     return (
         f"`{feed.model}` trains on batches of {samples}{values}: BatchNorm's statistics are mostly noise "
-        f"below {TINY}; use 16 to 32, or GroupNorm where memory forbids it."
+        f"below {enough}; use {enough} to {2 * enough}, or GroupNorm where memory forbids it."
     )

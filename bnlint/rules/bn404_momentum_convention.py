@@ -52,20 +52,21 @@ from collections.abc import Iterator
 from typing import Final
 
 from bnlint.facts import Facts, Layer
-from bnlint.rule import Claim
+from bnlint.rule import Claim, Threshold
 
 SEVERITY = "warning"
 ENGINES = "SR"
 
-FOREIGN: Final = 0.5
-"""From here to 1 a momentum is taken to be written in the other convention."""
+THRESHOLD: Final = Threshold(
+    0.5, "momentum from which on, up to 1, it is taken to be the other convention's", 0.2, 1.0
+)
 
 
-def check(facts: Facts) -> Iterator[Claim]:
+def check(facts: Facts, foreign: float) -> Iterator[Claim]:
     """A momentum that only makes sense as the weight of the old value."""
     for norm in facts.norms:
         match norm.value("momentum"):
-            case float(momentum) if FOREIGN <= momentum < 1 and norm.value("track_running_stats") is True:
+            case float(momentum) if foreign <= momentum < 1 and norm.value("track_running_stats") is True:
                 yield _claim(norm, momentum)
 
 

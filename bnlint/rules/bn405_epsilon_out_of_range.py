@@ -55,24 +55,25 @@ from collections.abc import Iterator
 from typing import Final
 
 from bnlint.facts import Facts, Layer, Setting
-from bnlint.rule import Claim
+from bnlint.rule import Claim, Threshold
 
 SEVERITY = "error"
 ENGINES = "SR"
 
-LARGE: Final = 0.01
-"""From here on `eps` outweighs variances that healthy layers have."""
+THRESHOLD: Final = Threshold(
+    0.01, "eps from which on it outweighs the variances that healthy layers have", 1e-6, 1.0
+)
 POSITION: Final = 1
 """Where `eps` stands among the parameters of a BatchNorm."""
 
 
-def check(facts: Facts) -> Iterator[Claim]:
+def check(facts: Facts, large: float) -> Iterator[Claim]:
     """An eps that cannot have been meant as one."""
     for norm in facts.norms:
         match norm.arguments.get("eps"):
             case Setting(value=bool()):
                 pass
-            case Setting(value=int() | float() as eps) as setting if eps >= LARGE or eps <= 0:
+            case Setting(value=int() | float() as eps) as setting if eps >= large or eps <= 0:
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
@@ -17,12 +19,18 @@ from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
+from bnlint.source.notebook import Notebook, is_notebook
+from bnlint.source.notebook import read as read_notebook
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, load, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
+
+Item = TypeVar("Item")
+Progress = Callable[[float, str], None]
+"""Is told how much of the run is done, from 0 to 1, and what is being done."""
 
 BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
 """What a function calls that writes an order of layers."""
@@ -32,6 +40,8 @@ STEPPING = frozenset({"step"})
 """A function that trains says what its model answers, and what feeds it."""
 LAST_FUEL = 100_000
 """Statements that gathering the facts may take, for values that nobody asked for before."""
+READING, STARTED, BUILT = 0.4, 0.5, 0.75
+"""How far a run is when the files are read, their bodies were run, and their classes: for progress."""
 OWN = frozenset({"train", "eval", "__init__", "forward"})
 """Methods of a module that others are meant to call."""
 
@@ -42,19 +52,38 @@ class Analysis:
 
     facts: Facts
     faults: tuple[Finding, ...]
+    notebooks: Mapping[str, Notebook] = field(default_factory=dict)
 
 
-def analyse(files: Sequence[Path]) -> Analysis:
-    """Read files and turn them into facts. One file's fault loses nothing of the others."""
+def silent(_done: float, _doing: str) -> None:
+    """Show no progress."""
+
+
+def analyse(
+    files: Sequence[Path], contents: Mapping[str, bytes] = MappingProxyType({}), progress: Progress = silent
+) -> Analysis:
+    """Read files and turn them into facts. One file's fault loses nothing of the others.
+
+    `contents` are given in place of what is on the disk. Places in notebooks are those in the module
+    that their cells make up: `notebooks` tells where each row comes from.
+    """
     with no_garbage_collection():
-        faults: list[Finding] = []
+        reader = Reader(contents)
         summaries: dict[str, ir.Summary] = {}
-        for file in files:
-            summary = summarise(file, faults)
+        for number, file in enumerate(files):
+            progress(READING * number / len(files), "reading")
+            summary = reader.summarise(str(file.absolute()))
             if summary is not None:
                 summaries[summary.filename] = summary
-        facts = link(summaries, faults)
-        return Analysis(facts, tuple(faults))
+        facts = link(summaries, reader.faults, progress)
+        return Analysis(facts, tuple(reader.faults), reader.notebooks)
+
+
+def steps(items: Sequence[Item], progress: Progress, start: float, end: float) -> Iterator[Item]:
+    """Go through items, saying from `start` to `end` how far it has come."""
+    for number, item in enumerate(items):
+        progress(start + (end - start) * number / len(items), "following")
+        yield item
 
 
 @contextmanager
@@ -69,20 +98,38 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def summarise(file: Path, faults: list[Finding]) -> ir.Summary | None:
-    filename = str(file.absolute())
-    try:
-        data = load(file)
-        if is_relevant(data):
-            return extract(data, filename)
-        parse(data, filename)  # nothing to learn, but what is broken is said
-    except Unreadable as error:
-        faults.append(error.finding(filename))
-    except RecursionError:
-        faults.append(Unreadable("is nested too deeply").finding(filename))
-    except Exception as error:
-        faults.append(internal(filename, error))
-    return None
+class Reader:
+    """Reads files one by one; what is wrong with one is kept, and so is what notebooks are made of."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self.contents = contents
+        self.faults: list[Finding] = []
+        self.notebooks: dict[str, Notebook] = {}
+
+    def summarise(self, filename: str) -> ir.Summary | None:
+        try:
+            data = self.python(filename)
+            if is_relevant(data):
+                return extract(data, filename)
+            parse(data, filename)  # nothing to learn, but what is broken is said
+        except Unreadable as error:
+            self.faults.append(error.finding(filename))
+        except RecursionError:
+            self.faults.append(Unreadable("is nested too deeply").finding(filename))
+        except Exception as error:
+            self.faults.append(internal(filename, error))
+        return None
+
+    def python(self, filename: str) -> bytes:
+        """The Python of a file: all of it, or that of a notebook's cells."""
+        data = self.contents[filename] if filename in self.contents else load(Path(filename))
+        if not is_notebook(filename):
+            return data
+        notebook = read_notebook(data)
+        self.notebooks[filename] = notebook
+        if notebook.fault is not None:
+            self.faults.append(notebook.fault.finding(filename))
+        return notebook.source.encode("utf-8", "replace")
 
 
 def internal(filename: str, error: BaseException) -> Finding:
@@ -94,17 +141,17 @@ def internal(filename: str, error: BaseException) -> Finding:
     return Finding("BN000", "internal-fault", message, "error", "high", Where(filename))
 
 
-def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
+def link(summaries: dict[str, ir.Summary], faults: list[Finding], progress: Progress = silent) -> Facts:
     """Run the program that the summaries make up, and gather the facts."""
     project = Project(summaries)
     run = Interpreter(project)
     structure = Structure(run)
-    for filename in sorted(summaries):
+    for filename in steps(sorted(summaries), progress, READING, STARTED):
         with guarded(filename, faults):
             module = project.module(filename)
             if module is not None:
                 project.start(run, module)
-    for cls in list(project.classes):
+    for cls in steps(list(project.classes), progress, STARTED, BUILT):
         if (
             cls.module.filename in summaries
             and (may_normalise(cls) or may_answer(cls))
@@ -119,7 +166,7 @@ def link(summaries: dict[str, ir.Summary], faults: list[Finding]) -> Facts:
     run.visited = seen  # their layers were looked at, not what they do
     entries = Entries(project)
     run_functions(run, entries.first, faults)
-    for cls in list(project.classes):
+    for cls in steps(list(project.classes), progress, BUILT, 1.0):
         with guarded(cls.module.filename, faults):
             run_methods(run, cls)
     run_functions(run, entries.wants, faults)

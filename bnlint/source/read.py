@@ -23,15 +23,16 @@ _WIDE_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 class Unreadable(Exception):  # noqa: N818  it is no error of bnlint but a property of the file
     """A file that cannot be read as Python: what is wrong with it, and where (counted from 1)."""
 
-    def __init__(self, message: str, row: int = 1, column: int = 1) -> None:
+    def __init__(self, message: str, row: int = 1, column: int = 1, cell: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.row = row
         self.column = column
+        self.cell = cell
 
     def finding(self, filename: str) -> Finding:
         """The finding that says so."""
-        where = Where(filename, self.row, self.column, self.row, self.column + 1)
+        where = Where(filename, self.row, self.column, self.row, self.column + 1, self.cell)
         return Finding("BN000", "unreadable-source", self.message, "error", "high", where)
 
 
