@@ -20,6 +20,7 @@ ALLOWED = {
     "rules": {"bnlint.facts", "bnlint.finding", "bnlint.rule"},
     "source": {"bnlint.facts", "bnlint.finding", "bnlint.source"},
     "fingerprint": {"bnlint.finding"},
+    "baseline": {"bnlint.baseline", "bnlint.config", "bnlint.finding", "bnlint.fingerprint"},
     "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
     "config": {"bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
     "suppress": {"bnlint.finding", "bnlint.config", "bnlint.source"},
