@@ -1,32 +1,35 @@
-"""The pipeline: discover, analyse, judge, suppress, sort. It loses no finding, whatever fails."""
+"""The pipeline: discover, analyse, judge, suppress, sort, compare. It loses no finding, whatever fails."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from bnlint import rule
-from bnlint.config import FAULT, FAULT_NAMES, load
+from bnlint import __version__, rule
+from bnlint.config import FAULT, load
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
-from bnlint.report import Report, View
-from bnlint.source import analyse
+from bnlint.report import About, Report, View
+from bnlint.source import Analysis, analyse, silent
 from bnlint.source.discover import discover
-from bnlint.source.read import decode
-from bnlint.suppress import suppress
+from bnlint.source.texts import Sources
+from bnlint.suppress import Suppressions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from bnlint.baseline import Entry
     from bnlint.config import Settings
+    from bnlint.source import Progress
 
-_UNREADABLE, _INTERNAL = FAULT_NAMES
+_INTERNAL = "internal-fault"
 
 ABOUT_FAULTS = """\
-A file could not be looked at.
+What bnlint has to say of files and comments rather than of BatchNorm.
 
 unreadable-source: the file is not valid Python, cannot be decoded, holds NUL bytes, is nested too
 deeply, or the system does not let it be read. The position says where. All other files are linted.
@@ -34,7 +37,10 @@ deeply, or the system does not let it be read. The position says where. All othe
 internal-fault: bnlint itself failed on this file, and exits with status 2. Please report it with
 the line that the message names. The findings of all other files and rules are shown.
 
-BN000 is reported whatever is selected. Only `--ignore BN000`, or one of the two names, turns it off.
+unused-noqa: a comment that names rules of bnlint and silences nothing, asked for by
+`--report-unused-noqa`. It would hide the next bug on its line.
+
+BN000 is reported whatever is selected. Only `--ignore BN000`, or one of these names, turns it off.
 """
 
 
@@ -43,56 +49,99 @@ class Outcome:
     """What a run of the source engine came to.
 
     `wrong` are the paths that cannot be linted, with the reason; `internal` says that bnlint itself
-    failed somewhere; `notes` are about comments that silence nothing.
+    failed somewhere; `notes` are about comments that are wrong. `skipped` are notebooks of other
+    languages, with the reason. `gone` are the entries of the baseline of which nothing is left.
+    `sources` are the texts that the findings are about, `files` the names of those that were linted.
     """
 
     findings: tuple[Finding, ...] = ()
     checked: int = 0
     internal: bool = False
     wrong: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    gone: tuple[Entry, ...] = ()
+    sources: Sources = field(default_factory=Sources)
+    files: frozenset[str] = frozenset()
 
 
-def run(paths: Sequence[str | os.PathLike[str]], settings: Settings) -> Outcome:
-    """Lint files and folders."""
+def run(
+    paths: Sequence[str | os.PathLike[str]],
+    settings: Settings,
+    contents: Mapping[str, bytes] = MappingProxyType({}),
+    progress: Progress = silent,
+) -> Outcome:
+    """Lint files and folders; `contents` holds the text of files that is not to be read from the disk."""
     found = discover(paths, settings.exclude)
-    facts, faults = _analyse(found.files)
-    claims: list[Finding] = []
-    for one in facts:
-        claims += _judge(one, settings)
+    analyses = _analyse(found.files, contents, progress)
+    sources = Sources(contents, {name: book for one in analyses for name, book in one.notebooks.items()})
+    claims = [claim for one in analyses for claim in _judge(one.facts, settings)]
     inside = frozenset(map(str, found.files))  # imports lead the engine to other files as well
+    faults = [fault for one in analyses for fault in one.faults]
     everything = [
         *found.faults,
         *(fault for fault in faults if fault.name == _INTERNAL or fault.where.filename in inside),
         *(claim for claim in claims if claim.code == FAULT or claim.where.filename in inside),
     ]
-    asked = sorted(filter(settings.reports, everything), key=_order)
-    kept, notes = suppress(asked, _load)
-    return Outcome(
-        findings=kept,
+    comments = Suppressions(sources.python)
+    kept = list(comments.keep(filter(settings.reports, everything)))
+    if settings.report_unused_noqa:
+        kept += filter(settings.reports, comments.unused(sorted(inside), settings.active))
+    findings = tuple(sources.place(one) for one in sorted(kept, key=_order))
+    outcome = Outcome(
+        findings=findings,
         checked=len(found.files),
         internal=any(one.name == _INTERNAL for one in everything),
         wrong=found.wrong,
-        notes=notes,
+        skipped=sources.skipped(),
+        notes=tuple(comments.notes()),
+        sources=sources,
+        files=inside,
     )
+    return _compared(outcome, paths, settings)
+
+
+def _compared(outcome: Outcome, paths: Sequence[str | os.PathLike[str]], settings: Settings) -> Outcome:
+    """What is new, if there is a baseline to compare with."""
+    if settings.baseline is None:
+        return outcome
+    from bnlint import baseline  # most runs have none
+
+    known = baseline.read(settings.baseline)
+    new, gone = known.split(
+        outcome.findings, outcome.sources.lines, scope(paths), lambda code: code in settings.codes
+    )
+    return replace(outcome, findings=new, gone=gone)
+
+
+def scope(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    """The files and folders that were linted, absolute."""
+    return tuple(Path(os.path.abspath(path)) for path in paths)
 
 
 def report(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **given: object) -> Report:
     """Lint for `bnlint.lint`: keyword arguments in, a report out."""
     paths = (paths,) if isinstance(paths, (str, os.PathLike)) else tuple(paths)
-    config = cast("str | None", given.pop("config", None))
+    config = cast("str | Sequence[str] | None", given.pop("config", None))
     isolated = bool(given.pop("isolated", False))
     keys = {key.replace("_", "-"): value for key, value in given.items()}
     outcome = run(paths, load(paths, keys, config=config, isolated=isolated))
-    lines = cache(source_lines)
-    skipped = (f"{path}: {reason}" for path, reason in outcome.wrong.items())
-    view = View(lines=lambda where: lines(where.filename), base=os.getcwd())
+    skipped = (f"{path}: {why}" for path, why in {**outcome.wrong, **outcome.skipped}.items())
+    view = View(lines=outcome.sources.lines, about=about, base=os.getcwd(), version=__version__)
     return Report(outcome.findings, tuple(skipped), outcome.checked, view)
 
 
-def source_lines(filename: str) -> tuple[str, ...]:
-    """The lines of a file as reports show them; none if it cannot be read."""
-    return tuple(decode(_load(filename))) if os.path.isfile(filename) else ()
+@cache
+def about(code: str) -> About | None:
+    """What reports may say of a rule."""
+    known = {one.code: one for one in rule.all_rules()}
+    if code == FAULT:
+        return About(FAULT, "fault", "error", ABOUT_FAULTS.partition("\n")[0], ABOUT_FAULTS)
+    if code not in known:
+        return None
+    one = known[code]
+    page = Path(__file__).parent.joinpath("rules", f"{one.code}_{one.name}.py".lower().replace("-", "_"))
+    return About(code, one.name, one.severity, one.summary, one.doc.strip(), page.as_uri())
 
 
 def internal_fault(problem: Exception, filename: str, doing: str) -> Finding:
@@ -108,33 +157,33 @@ def internal_fault(problem: Exception, filename: str, doing: str) -> Finding:
     return Finding(FAULT, _INTERNAL, message, "error", "high", Where(filename, 1, 1, 1, 1))
 
 
-def _analyse(files: tuple[Path, ...]) -> tuple[list[Facts], list[Finding]]:
+def _analyse(
+    files: tuple[Path, ...], contents: Mapping[str, bytes], progress: Progress = silent
+) -> list[Analysis]:
     """The facts of a project, and what could not be looked at.
 
     The engine reports a fault in one file itself. Should it fail as a whole, each file is looked at
     alone, so that those with which nothing is wrong are still linted.
     """
     if not files:
-        return [], []
+        return []
     try:
-        analysis = analyse(files)
+        return [analyse(files, contents, progress)]
     except Exception as problem:  # whatever it is, it is reported and nothing else is lost
         if len(files) == 1:
-            return [], [internal_fault(problem, str(files[0]), "on this file")]
-        return _analyse_singly(files, problem)
-    return [analysis.facts], list(analysis.faults)
+            return [Analysis(Facts(), (internal_fault(problem, str(files[0]), "on this file"),))]
+        return _analyse_singly(files, contents, problem)
 
 
-def _analyse_singly(files: tuple[Path, ...], problem: Exception) -> tuple[list[Facts], list[Finding]]:
+def _analyse_singly(
+    files: tuple[Path, ...], contents: Mapping[str, bytes], problem: Exception
+) -> list[Analysis]:
     """What can be said of each file alone; if none fails alone, the fault is in how they are joined."""
-    facts, faults = [], []
-    for file in files:
-        some, more = _analyse((file,))
-        facts += some
-        faults += more
-    if not any(fault.name == _INTERNAL for fault in faults):
-        faults.append(internal_fault(problem, str(files[0]), "to join the files, and looked at each alone"))
-    return facts, faults
+    analyses = [one for file in files for one in _analyse((file,), contents)]
+    if not any(fault.name == _INTERNAL for one in analyses for fault in one.faults):
+        fault = internal_fault(problem, str(files[0]), "to join the files, and looked at each alone")
+        analyses.append(Analysis(Facts(), (fault,)))
+    return analyses
 
 
 def _judge(facts: Facts, settings: Settings) -> Iterator[Finding]:
@@ -142,16 +191,16 @@ def _judge(facts: Facts, settings: Settings) -> Iterator[Finding]:
     for one in rule.all_rules():
         if one.code in settings.codes:
             try:
-                yield from tuple(rule.judge(facts, (one,)))
+                yield from tuple(rule.judge(facts, (one,), settings.thresholds))
             except Exception:  # it is found again, and reported, below
-                yield from _judge_by_file(facts, one)
+                yield from _judge_by_file(facts, one, settings)
 
 
-def _judge_by_file(facts: Facts, one: rule.Rule) -> Iterator[Finding]:
+def _judge_by_file(facts: Facts, one: rule.Rule, settings: Settings) -> Iterator[Finding]:
     """Let a rule that failed judge each file alone: the fault gets a name, the others keep their findings."""
     for filename, some in sorted(_by_file(facts).items()):
         try:
-            yield from tuple(rule.judge(some, (one,)))
+            yield from tuple(rule.judge(some, (one,), settings.thresholds))
         except Exception as problem:  # whatever it is, it is reported and nothing else is lost
             yield internal_fault(problem, filename, f"in the rule {one.code} {one.name}")
 
@@ -172,11 +221,3 @@ def _by_file(facts: Facts) -> dict[str, Facts]:
 def _order(finding: Finding) -> tuple[str, int, int, str]:
     where = finding.where
     return where.filename, where.row, where.column, finding.code
-
-
-def _load(filename: str) -> bytes:
-    """The bytes of a file; none if it went away meanwhile."""
-    try:
-        return Path(filename).read_bytes()
-    except OSError:
-        return b""

@@ -3,6 +3,7 @@
 They count on the line where a finding starts, on each line of the expression that it points at,
 and on the first and the last line of the statement around it. `# bnlint: skip-file` before the
 first statement silences a whole file. BN000 cannot be silenced from inside the file that it is about.
+A comment that names our rules and silences nothing can be reported: it hides the next bug on its line.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bnlint.config import FAULT, ConfigError, nearest, selector
+from bnlint.finding import Finding, Where
 from bnlint.source.read import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from bnlint.finding import Finding
+UNUSED = "unused-noqa"
+"""What BN000 says of a comment that silences nothing."""
 
 _MARKS = (b"noqa", b"bnlint")
 _NOQA = re.compile(r"#\s*noqa(?![\w-])(?P<colon>\s*:\s*(?P<codes>.*))?", re.IGNORECASE)
@@ -33,19 +36,34 @@ _VERBS = ("ignore", "skip-file")
 _BEFORE_STATEMENTS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.STRING, tokenize.ENCODING}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Directive:
-    """What one comment silences: some selectors, or everything; and what is wrong with it."""
+    """What one comment silences: some selectors, or everything; and what is wrong with it.
+
+    `text` and `column` are those of the comment's part that says so. A plain `# noqa` has no text:
+    it is as much about other tools. `used` are the selectors that have silenced something.
+    """
 
     selectors: tuple[str, ...] = ()
     everything: bool = False
     whole_file: bool = False
     faults: tuple[str, ...] = ()
+    text: str = ""
+    column: int = 0
+    used: set[str] = field(default_factory=set)
 
     def silences(self, finding: Finding) -> bool:
         """Is this finding meant?"""
-        named = (one == finding.name or finding.code.startswith(one) for one in self.selectors)
-        return self.everything or any(named)
+        meant = {one for one in self.selectors if one == finding.name or finding.code.startswith(one)}
+        if self.everything or self.whole_file:
+            meant.add("ALL")
+        self.used |= meant
+        return bool(meant)
+
+    def unused(self) -> set[str]:
+        """The selectors that have silenced nothing so far; only of comments that are for us alone."""
+        said = {"ALL"} if self.everything or self.whole_file else set(self.selectors)
+        return said - self.used if self.text else set()
 
 
 @dataclass(slots=True)
@@ -54,7 +72,7 @@ class Comments:
 
     by_row: dict[int, list[Directive]] = field(default_factory=lambda: defaultdict(list))
     statements: list[tuple[int, int]] = field(default_factory=list)
-    skip_file: bool = False
+    skip_file: Directive | None = None
 
     def silence(self, finding: Finding) -> bool:
         """Is a finding silenced by a comment?"""
@@ -63,30 +81,61 @@ class Comments:
         first, last = next(around, (where.row, where.row))
         # A finding on a whole class or loop ends with its header here: comments in its body are not about it.
         rows = {first, last, *range(where.row, min(where.end_row, last) + 1)}
-        return self.skip_file or any(
-            one.silences(finding) for row in rows for one in self.by_row.get(row, ())
-        )
+        near = [one for row in rows for one in self.by_row.get(row, ()) if not one.whole_file]
+        if self.skip_file is not None:
+            near.append(self.skip_file)
+        silencing = [one for one in near if one.silences(finding)]  # each of them has been of use
+        return bool(silencing)
 
 
-def suppress(
-    findings: Iterable[Finding], load: Callable[[str], bytes]
-) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """The findings that no comment silences, and a note for each comment that is wrong.
+class Suppressions:
+    """The comments of a project's files. Each is read when a finding in it asks for them."""
 
-    Only files that have findings are looked at, and only those in which a comment can be.
-    """
-    comments: dict[str, Comments | None] = {}
-    notes: list[str] = []
-    kept = []
-    for finding in findings:
-        name = finding.where.filename
-        if finding.code != FAULT and name not in comments:
-            comments[name] = _comments_of(load(name))
-            notes += _notes(name, comments[name])
-        ours = None if finding.code == FAULT else comments[name]
-        if ours is None or not ours.silence(finding):
-            kept.append(finding)
-    return tuple(kept), tuple(notes)
+    def __init__(self, load: Callable[[str], bytes]) -> None:
+        self._load = load
+        self._comments: dict[str, Comments | None] = {}
+
+    def keep(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        """The findings that no comment silences."""
+        return tuple(one for one in findings if one.code == FAULT or not self._silence(one))
+
+    def notes(self) -> Iterator[str]:
+        """A line for each comment that is wrong, in the files that were looked at."""
+        for filename, comments in self._comments.items():
+            for row, directives in comments.by_row.items() if comments else ():
+                yield from (f"{filename}:{row}: {fault}" for one in directives for fault in one.faults)
+
+    def unused(self, filenames: Iterable[str], active: Callable[[str, str], bool]) -> Iterator[Finding]:
+        """A finding for each comment that silenced nothing, once `keep` has seen all findings.
+
+        `active(selector, filename)` tells whether all rules that a selector names were asked for
+        there: what a rule that is off would have said is not known.
+        """
+        for filename in filenames:
+            comments = self._of(filename)
+            for row, directives in sorted(comments.by_row.items()) if comments else ():
+                for one in directives:
+                    idle = sorted(word for word in one.unused() if active(word, filename))
+                    if idle:
+                        yield _unused(filename, row, one, idle)
+
+    def _of(self, filename: str) -> Comments | None:
+        if filename not in self._comments:
+            self._comments[filename] = _comments_of(self._load(filename))
+        return self._comments[filename]
+
+    def _silence(self, finding: Finding) -> bool:
+        comments = self._of(finding.where.filename)
+        return comments is not None and comments.silence(finding)
+
+
+def _unused(filename: str, row: int, directive: Directive, idle: Sequence[str]) -> Finding:
+    """The finding for one comment."""
+    some = f"{', '.join(idle)} in " if set(idle) < set(directive.selectors) else ""
+    message = f"{some}`{directive.text}` silences nothing: remove it, before it hides a bug to come."
+    start = directive.column + 1
+    where = Where(filename, row, start, row, start + len(directive.text))
+    return Finding(FAULT, UNUSED, message, "warning", "high", where)
 
 
 def read_comments(lines: Iterable[str]) -> Comments:
@@ -98,8 +147,10 @@ def read_comments(lines: Iterable[str]) -> Comments:
         for token in tokenize.generate_tokens(source.readline):
             if token.type == tokenize.COMMENT:
                 for directive in parse(token.string):
+                    directive.column += token.start[1]
                     found.by_row[token.start[0]].append(directive)
-                    found.skip_file |= directive.whole_file and at_top
+                    if directive.whole_file and at_top:
+                        found.skip_file = directive
             at_top = at_top and token.type in _BEFORE_STATEMENTS
             start = _statement(token, start, found)
     except (tokenize.TokenError, SyntaxError, ValueError):  # the last one from Python 3.13's decoder
@@ -112,7 +163,9 @@ def parse(comment: str) -> Iterator[Directive]:
     if match := _NOQA.search(comment):
         yield _noqa(match)
     for match in _OURS.finditer(comment):
-        yield _ours(match)
+        directive = _ours(match)
+        directive.text, directive.column = match[0].rstrip(), match.start()
+        yield directive
 
 
 def _statement(token: tokenize.TokenInfo, start: int, found: Comments) -> int:
@@ -133,7 +186,10 @@ def _noqa(match: re.Match[str]) -> Directive:
     words = re.split(r"[\s,]+", listed[0]) if listed else []
     if not any(_CODE.fullmatch(word) or word.upper() == "BN" for word in words):
         return Directive(faults=('"noqa:" without a code silences nothing',))
-    return _directive(word for word in words if word.upper().startswith("BN"))
+    directive = _directive(word for word in words if word.upper().startswith("BN"))
+    if directive.selectors and listed:
+        directive.text, directive.column = match[0][: -len(match["codes"])] + listed[0], match.start()
+    return directive
 
 
 def _ours(match: re.Match[str]) -> Directive:
@@ -168,9 +224,3 @@ def _directive(words: Iterable[str]) -> Directive:
 def _comments_of(data: bytes) -> Comments | None:
     """Tokenising is dear: only files in which one of our marks stands are."""
     return read_comments(decode(data)) if any(mark in data.lower() for mark in _MARKS) else None
-
-
-def _notes(filename: str, comments: Comments | None) -> Iterator[str]:
-    rows = {} if comments is None else comments.by_row
-    for row, directives in rows.items():
-        yield from (f"{filename}:{row}: {fault}" for one in directives for fault in one.faults)

@@ -144,7 +144,7 @@ def test_no_arguments_show_the_help() -> None:
 
 
 def test_version() -> None:
-    assert run("--version").stdout == f"bnlint {bnlint.__version__}\n"
+    assert run("--version").stdout.startswith(f"bnlint {bnlint.__version__} (Python ")
 
 
 # Bad input
@@ -238,7 +238,11 @@ def test_a_wrong_path_is_one_line_and_loses_nothing(path: str, line: str) -> Non
 
 def test_a_folder_without_python_says_so() -> None:
     result = run(".")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "bnlint: no Python files found\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "",
+        "bnlint: no Python files or notebooks found\n",
+    )
 
 
 def test_nothing_of_the_linted_code_runs() -> None:
@@ -295,10 +299,10 @@ def test_an_engine_that_fails_on_one_file_names_it_and_lints_the_others(
     write(bad=BAD, evil=BAD, other=BAD)
     analyse = bnlint.source.analyse
 
-    def fail(files: tuple[Path, ...]) -> object:
+    def fail(files: tuple[Path, ...], *more: object) -> object:
         if any(file.name == "evil.py" for file in files):
             raise problem
-        return analyse(files)
+        return analyse(files, *more)
 
     monkeypatch.setattr("bnlint.pipeline.analyse", fail)
     found, status = lint(".")
@@ -315,10 +319,10 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
     write(a=BAD, b=BAD)
     analyse = bnlint.source.analyse
 
-    def fail(files: tuple[Path, ...]) -> object:
+    def fail(files: tuple[Path, ...], *more: object) -> object:
         if len(files) > 1:
             raise KeyError("by design")
-        return analyse(files)
+        return analyse(files, *more)
 
     monkeypatch.setattr("bnlint.pipeline.analyse", fail)
     found, status = lint(".")
@@ -363,7 +367,7 @@ def test_a_wrong_setting_in_a_file_exits_2() -> None:
     Path("pyproject.toml").write_text("[tool.bnlint]\nselct = []\n")
     result = run("bad.py")
     assert result.exit_code == 2
-    assert 'pyproject.toml: [tool.bnlint] unknown key "selct", the nearest is "select"' in result.stderr
+    assert 'pyproject.toml:2: [tool.bnlint] unknown key "selct", the nearest is "select"' in result.stderr
     assert not result.stdout
     assert run("bad.py", "--isolated").exit_code == 1
 

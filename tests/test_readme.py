@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bnlint.cli import app
+from bnlint.cli import COMMANDS, app
 from bnlint.config import KEYS, load
 from bnlint.rule import all_rules
 from bnlint.suppress import parse
@@ -43,9 +43,10 @@ def test_the_commands_of_ci_are_those_of_the_readme() -> None:
 
 
 def test_each_option_that_is_named_exists() -> None:
+    commands = [app.get_command(click.Context(app), name) for name in COMMANDS]
     options = {
         name
-        for command in app.commands.values()
+        for command in (app, *commands)
         for param in command.params
         if isinstance(param, click.Option)
         for name in (*param.opts, *param.secondary_opts)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnlint.finding import Finding, Where
-from bnlint.suppress import parse, read_comments, suppress
+from bnlint.suppress import Suppressions, parse, read_comments
 
 
 def finding(
@@ -20,12 +20,14 @@ BN201, BN301, BN000 = finding(), finding("BN301", "tiny-batch"), finding("BN000"
 
 
 def silenced(source: str, *findings: Finding) -> list[str]:
-    kept, _ = suppress(findings, lambda _: source.encode())
+    kept = Suppressions(lambda _: source.encode()).keep(findings)
     return [one.code for one in findings if one not in kept]
 
 
 def notes(source: str) -> list[str]:
-    return list(suppress([BN201], lambda _: source.encode())[1])
+    comments = Suppressions(lambda _: source.encode())
+    comments.keep([BN201])
+    return list(comments.notes())
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_comments_before_a_tokenizer_s_fault_count() -> None:
 
 def test_a_coding_cookie_is_honoured() -> None:
     source = "# coding: latin-1\nx = 'é'  # noqa\n".encode("latin-1")
-    kept, _ = suppress([finding(row=2)], lambda _: source)
+    kept = Suppressions(lambda _: source).keep([finding(row=2)])
     assert not kept
 
 
@@ -194,4 +196,50 @@ def test_a_file_without_a_mark_is_not_tokenised(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_only_files_with_findings_are_read() -> None:
-    assert suppress([], lambda _: pytest.fail("read")) == ((), ())
+    comments = Suppressions(lambda _: pytest.fail("read"))
+    assert comments.keep([]) == ()
+    assert not list(comments.notes())
+
+
+def unused(source: str, *findings: Finding, off: str = "") -> list[tuple[int, int, int, str]]:
+    """Row, columns and message of each comment that silences nothing; the rule `off` was not asked for."""
+    comments = Suppressions(lambda _: source.encode())
+    comments.keep(findings)
+    found = list(comments.unused(["a.py"], lambda word, _: not off or word not in {"ALL", off, off[:3]}))
+    assert all((one.code, one.name) == ("BN000", "unused-noqa") for one in found)
+    return [
+        (one.where.row, one.where.column, one.where.end_column, one.message.partition(":")[0])
+        for one in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("# noqa: BN201", []),
+        ("# noqa: BN301", [(1, 8, 21, "`# noqa")]),
+        ("# noqa: BN3, E501 as the paper", [(1, 8, 25, "`# noqa")]),
+        ("# noqa: BN201, BN301", [(1, 8, 28, "BN301 in `# noqa")]),
+        ("# noqa: BN2", []),
+        ("# noqa", []),
+        ("# noqa: E501", []),
+        ("# bnlint: ignore", []),
+        ("# bnlint: ignore[tiny-batch] why", [(1, 8, 36, "`# bnlint")]),
+        ("# type: ignore  # bnlint: ignore[BN405]", [(1, 24, 47, "`# bnlint")]),
+        ("# bnlint: ignore[BN201, ALL]", []),
+        ("# bnlint: skip-file", [(1, 8, 27, "`# bnlint")]),
+    ],
+)
+def test_a_comment_that_silences_nothing_is_pointed_out(comment, expected) -> None:
+    assert unused(f"x = 1  {comment}\n", BN201) == expected
+
+
+def test_a_comment_that_no_finding_asks_for_is_looked_at() -> None:
+    assert unused("x = 1  # bnlint: ignore\n") == [(1, 8, 24, "`# bnlint")]
+    assert unused("# bnlint: skip-file\nx = 1\n") == [(1, 1, 20, "`# bnlint")]
+    assert unused("# bnlint: skip-file\nx = 1\n", finding(row=2)) == []
+
+
+def test_what_a_rule_that_is_off_would_have_said_is_not_known() -> None:
+    source = "x = 1  # noqa: BN301, BN405\ny = 1  # bnlint: ignore\n"
+    assert unused(source, off="BN301") == [(1, 8, 28, "BN405 in `# noqa")]

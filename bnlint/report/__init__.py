@@ -68,6 +68,11 @@ class View:
     width: int = 100
     version: str = ""
 
+    def code(self, code: str) -> str:
+        """The code of a rule as it is shown: it leads to the rule's page."""
+        about = self.about(code)
+        return self.link(self.paint(code, "code"), about.page if about else "")
+
     def path(self, filename: str) -> str:
         """A path as it is shown: relative where that leads downwards only."""
         inside = self.base and filename.startswith(os.path.join(self.base, ""))

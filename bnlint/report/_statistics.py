@@ -22,6 +22,11 @@ def tally(findings: Sequence[Finding]) -> list[dict[str, object]]:
     ]
 
 
+def render(findings: Sequence[Finding], view: View, form: str) -> str:
+    """The table for people, or as JSON where that was asked for."""
+    return as_json(findings) if form == "json" else as_text(findings, view)
+
+
 def as_text(findings: Sequence[Finding], view: View) -> str:
     """A table."""
     rows = tally(findings)

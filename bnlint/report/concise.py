@@ -26,4 +26,4 @@ def headline(finding: Finding, view: View) -> str:
     cell = f":cell {where.cell}" if where.cell is not None else ""
     place = view.paint(visible(view.path(where.filename)), "path") + f"{cell}:{where.row}:{where.column}:"
     severity = view.paint(f"[{finding.severity}]", finding.severity)
-    return f"{place} {view.paint(finding.code, 'code')} {severity} {finding.name}:"
+    return f"{place} {view.code(finding.code)} {severity} {finding.name}:"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bnlint.source.engine import Analysis, analyse
+    from bnlint.source.engine import Analysis, Progress, analyse, silent
 
-__all__ = ["Analysis", "analyse"]
+__all__ = ["Analysis", "Progress", "analyse", "silent"]
 
 
 def __getattr__(name: str) -> Any:

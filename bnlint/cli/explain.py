@@ -1,0 +1,85 @@
+"""`bnlint rules` lists the rules, `bnlint rule CODE` explains one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from bnlint.cli.terminal import color_option, colors, paint, width
+from bnlint.cli.words import complete_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bnlint.rule import Rule
+
+
+@click.command()
+@click.option("--output-format", type=click.Choice(["full", "json"]), default="full", show_default=True)
+@color_option
+def rules(output_format: str, color: bool | None) -> None:  # noqa: FBT001  click passes it by name
+    """List all rules."""
+    from bnlint.rule import all_rules
+
+    if output_format == "json":
+        import json
+
+        keys = ("code", "name", "severity", "engines", "summary")
+        text = json.dumps([{key: getattr(one, key) for key in keys} for one in all_rules()], indent=2)
+    else:
+        text = _table(all_rules(), width())
+    click.echo(text, color=colors(color))
+
+
+@click.command()
+@click.argument("name", metavar="CODE|NAME", shell_complete=complete_rule)
+@color_option
+def rule(name: str, color: bool | None) -> None:  # noqa: FBT001  click passes it by name
+    """Explain a rule: what it finds, why it is wrong, how to fix it."""
+    from bnlint.config import FAULT, FAULT_NAMES, nearest
+    from bnlint.pipeline import ABOUT_FAULTS
+    from bnlint.rule import all_rules
+
+    known = {key: one for one in all_rules() for key in (one.code, one.name)}
+    key = name.strip().upper() if name.strip().upper() in {*known, FAULT} else name.strip().lower()
+    if key in (FAULT, *FAULT_NAMES):
+        text = f"{click.style(FAULT, bold=True)} [{paint('error', 'error')}]\n\n{ABOUT_FAULTS.rstrip()}"
+    elif key in known:
+        text = _documentation(known[key])
+    else:
+        near = nearest(name, [*known, FAULT])
+        raise click.UsageError(f'unknown rule "{name}", the nearest is "{near}"')
+    click.echo(text, color=colors(color))
+
+
+def _table(rules: Sequence[Rule], columns: int) -> str:
+    """A line for each rule; a summary that does not fit goes on below itself."""
+    import textwrap
+
+    column = max((len(one.name) for one in rules), default=0)
+    lines = []
+    for one in rules:
+        severity = paint(f"{one.severity:<7}", one.severity)
+        start = f"{paint(one.code, 'code')}  {one.name:<{column}}  {severity}  {one.engines:<4}  "
+        indent = len(click.unstyle(start))
+        body = textwrap.wrap(one.summary, max(columns - indent, 30)) or [""]
+        lines += [start + body[0], *(" " * indent + line for line in body[1:])]
+    return "\n".join(lines)
+
+
+def _documentation(one: Rule) -> str:
+    """A rule's documentation below its code, name and severity; headings stand out."""
+    from bnlint.rule import HEADINGS
+
+    head = f"{paint(one.code, 'code')} {one.name} [{paint(one.severity, one.severity)}]"
+    lines = []
+    for line in one.doc.strip().splitlines():
+        lines.append(click.style(line, bold=True) if line.strip() in HEADINGS else line)
+    if one.threshold is not None:
+        limit = one.threshold
+        lines += [
+            "",
+            f"Setting: {one.name} = {limit.default} ({limit.meaning}; {limit.least} to {limit.most})",
+        ]
+    return "\n".join([head, "", *lines])

@@ -1,0 +1,269 @@
+"""`bnlint lint`, the command that runs where none is named."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bnlint.cli import COMMANDS, FINDINGS, WRONG, terminal
+from bnlint.cli.words import OneOf, Selectors, Words, formats, severities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bnlint.baseline import Entry
+    from bnlint.config import Settings
+    from bnlint.pipeline import Outcome
+
+LISTS = ("select", "ignore", "extend_select", "exclude", "extend_exclude")
+"""Options of words that may be repeated, each of which is a setting as well."""
+COUNTED = ("full", "concise", "json")
+"""Formats in which statistics can be shown."""
+MANY = 10
+"""Entries of a baseline that are listed."""
+SINGLE = (
+    "output_format",
+    "output_file",
+    "fail_on",
+    "exit_zero",
+    "statistics",
+    "force_exclude",
+    "respect_gitignore",
+    "baseline",
+    "report_unused_noqa",
+    "verbose",
+    "quiet",
+)
+"""Options of one value, each of which is a setting as well."""
+
+
+def words(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
+    """An option that takes words and may be repeated."""
+    kind = Selectors() if metavar == "RULES" else Words()
+    return click.option(name, multiple=True, type=kind, metavar=metavar, help=text)
+
+
+def flag(name: str, text: str) -> Callable[[Any], Any]:
+    """An option without a value; where it is not given, the settings decide."""
+    return click.option(*name.split(), is_flag=True, default=None, help=text)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@words("--select", "RULES", "Only these rules: codes, their beginnings (BN2), names, or ALL.")
+@words("--ignore", "RULES", "Not these rules.")
+@words("--extend-select", "RULES", "These rules besides those that are selected.")
+@words("--per-file-ignores", "PATTERN:RULES", "Not these rules in files that match.")
+@words("--exclude", "PATTERNS", "Files and folders to pass over, in place of the default ones.")
+@words("--extend-exclude", "PATTERNS", "Files and folders to pass over, besides the default ones.")
+@flag("--force-exclude/--no-force-exclude", "Pass over excluded files also where they are named.")
+@flag("--respect-gitignore/--no-respect-gitignore", "Pass over what git ignores.  [default: do]")
+@click.option("--stdin-filename", type=click.Path(), metavar="FILE", help="What `-`, standard input, is.")
+@click.option("--output-format", type=OneOf(formats), help="How findings are shown.  [default: full]")
+@click.option("--output-file", type=click.Path(dir_okay=False), metavar="FILE", help="Write them there.")
+@click.option("--fail-on", type=OneOf(severities), help="Exit 1 from here on.  [default: warning]")
+@flag("--exit-zero", "Exit 0 also where something was found.")
+@flag("--statistics", "Show how often each rule spoke, and nothing else.")
+@click.option(
+    "--baseline", type=click.Path(dir_okay=False), metavar="FILE", help="Report only what is not in it."
+)
+@click.option("--write-baseline", is_flag=True, help="Write all that is found into the baseline.")
+@flag("--report-unused-noqa", "Report comments that silence nothing.")
+@click.option(
+    "--config", multiple=True, metavar="FILE|KEY=VALUE", help="Take [tool.bnlint] from this file; set a key."
+)
+@click.option("--isolated", is_flag=True, help="Take no settings from files.")
+@flag("-v --verbose", "Say which settings and how many files were used.")
+@flag("-q --quiet", "Show findings and errors only.")
+@terminal.color_option
+@click.pass_context
+def lint(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
+    """Lint files and folders (the current folder, if none is named). This is the default command.
+
+    `-` is standard input. Exit status: 0 if nothing at --fail-on or above was found, 1 if something
+    was, 2 for wrong use or a fault of bnlint itself.
+    """
+    from bnlint import config
+
+    try:
+        paths, contents = _input(paths, options["stdin_filename"])
+        settings = config.load(paths, _given(options), config=options["config"], isolated=options["isolated"])
+        _explain(f"settings: {settings.file or 'defaults'}", settings)
+        if settings.statistics and settings.output_format not in COUNTED:
+            raise click.UsageError(
+                f"--statistics: not as {settings.output_format}, but as {', '.join(COUNTED)}"
+            )
+        if options["write_baseline"]:
+            ctx.exit(_write_baseline(paths, settings, contents))
+        outcome = _run(paths, settings, contents)
+    except config.ConfigError as problem:
+        raise click.UsageError(str(problem)) from None
+    _tell(outcome, settings)
+    _show(outcome, settings, options["color"])
+    ctx.exit(_status(outcome, settings))
+
+
+def _input(paths: Sequence[str], name: str | None) -> tuple[tuple[str, ...], dict[str, bytes]]:
+    """The paths to lint, and what standard input holds if it is among them."""
+    if "-" not in paths:
+        if name is not None:
+            raise click.UsageError("--stdin-filename is the name of standard input: pass `-` as a path")
+        return tuple(paths) or (".",), {}
+    name = name or "-"
+    known = tuple(name if path == "-" else path for path in paths)
+    return known, {os.path.abspath(name): sys.stdin.buffer.read()}
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, object]:
+    """What the command line sets, as `[tool.bnlint]` would."""
+    given: dict[str, object] = {
+        key: [word for some in options[key] for word in some] for key in LISTS if options[key]
+    }
+    given |= {key: options[key] for key in SINGLE if options[key] is not None}
+    if options["per_file_ignores"]:
+        given["per_file_ignores"] = _pairs([word for some in options["per_file_ignores"] for word in some])
+    return {key.replace("_", "-"): value for key, value in given.items()}
+
+
+def _pairs(given: Sequence[str]) -> dict[str, list[str]]:
+    """`PATTERN:RULE,RULE`, as ruff takes it: a word without a colon belongs to the last pattern."""
+    pairs: dict[str, list[str]] = {}
+    pattern = ""
+    for word in given:
+        before, colon, selector = word.rpartition(":")
+        if not (colon and before and selector) and not pattern:
+            raise click.UsageError(f'--per-file-ignores: expected PATTERN:RULES, got "{word}"')
+        pattern = before or pattern
+        pairs.setdefault(pattern, []).append(selector)
+    return pairs
+
+
+def _run(paths: Sequence[str], settings: Settings, contents: Mapping[str, bytes]) -> Outcome:
+    """Lint, with a bar where somebody waits."""
+    from bnlint.pipeline import run
+
+    if not terminal.is_terminal(sys.stderr) or settings.quiet:
+        return run(paths, settings, contents)
+    from bnlint.cli.progress import Bar
+
+    bar = Bar()
+    try:
+        return run(paths, settings, contents, bar)
+    finally:
+        bar.close()
+
+
+def _write_baseline(paths: Sequence[str], settings: Settings, contents: Mapping[str, bytes]) -> int:
+    """Write down what is there today."""
+    from bnlint import baseline
+    from bnlint.pipeline import scope
+
+    file = settings.baseline
+    if file is None:
+        raise click.UsageError("--write-baseline: where to? Name the file with --baseline FILE")
+    outcome = _run(paths, replace(settings, baseline=None), contents)
+    _tell(outcome, settings)
+    if outcome.internal:
+        return WRONG  # what is not known must not be written down as all that there is
+    written = baseline.write(
+        file, outcome.findings, outcome.sources.lines, scope(paths), lambda code: code in settings.codes
+    )
+    if not settings.quiet:
+        click.echo(f"bnlint: {file}: {written}", err=True)
+    return WRONG if outcome.wrong else 0
+
+
+def _tell(outcome: Outcome, settings: Settings) -> None:
+    """What goes to stderr: wrong paths always, notes unless they are not wanted."""
+    for path, reason in outcome.wrong.items():
+        near = _meant_command(path) if reason.startswith("no such") else ""
+        click.echo(f"bnlint: {path}: {reason}{near}", err=True)
+    if outcome.internal:
+        click.echo("bnlint: internal fault, see BN000; please report it", err=True)
+    if not settings.quiet:
+        for note in _notes(outcome):
+            click.echo(f"bnlint: {note}", err=True)
+        if not outcome.checked and not outcome.wrong:
+            click.echo("bnlint: no Python files or notebooks found", err=True)
+    _explain(f"checked {outcome.checked} files", settings)
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    """Comments that are wrong, files that were not looked at, and entries of the baseline that are done."""
+    skipped = [f"{os.path.relpath(name)}: skipped: {why}" for name, why in outcome.skipped.items()]
+    return [*outcome.notes, *skipped, *_gone(outcome.gone)]
+
+
+def _gone(entries: Sequence[Entry]) -> Iterator[str]:
+    """The entries of the baseline of which nothing is left, as many as one likes to read."""
+    if entries:
+        some = "1 entry matches" if len(entries) == 1 else f"{len(entries)} entries match"
+        yield f"baseline: {some} nothing any more; --write-baseline takes them out:"
+        yield from (f"  {entry}" for entry in entries[:MANY])
+    if len(entries) > MANY:
+        yield f"  and {len(entries) - MANY} more"
+
+
+def _explain(line: str, settings: Settings) -> None:
+    if settings.verbose:
+        click.echo(f"bnlint: {line}", err=True)
+
+
+def _meant_command(path: str) -> str:
+    """A misspelt command looks like a path."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(path, COMMANDS, n=1)
+    return f' (did you mean the command "{near[0]}"?)' if near else ""
+
+
+def _show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # noqa: FBT001
+    """Write the findings to where they were asked for."""
+    target = settings.output_file
+    if target is None:
+        text = _rendered(outcome, settings, terminal.width(), links=terminal.follows_links())
+        click.echo(text, nl=False, color=terminal.colors(color))
+        return
+    from bnlint.cli.writing import write
+
+    text = _rendered(outcome, settings, terminal.WIDTH, links=False)
+    try:
+        write(os.fspath(target), text if color else click.unstyle(text))
+    except OSError as problem:
+        raise click.UsageError(f"--output-file {target}: {problem.strerror}") from problem
+
+
+def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:
+    """The findings in the format that was asked for."""
+    from bnlint import __version__, report
+    from bnlint.pipeline import about
+    from bnlint.report import _statistics
+
+    form = report.load(settings.output_format)
+    view = report.View(
+        lines=outcome.sources.lines,
+        about=about,
+        paint=terminal.paint,
+        base=os.getcwd(),
+        width=width,
+        version=__version__,
+        **({"link": terminal.link} if links else {}),
+    )
+    if settings.statistics:
+        text = _statistics.render(outcome.findings, view, settings.output_format)
+    else:
+        text = form.render(outcome.findings, view)
+    closing = form.SUMMARY and not settings.quiet and outcome.checked
+    return text + (report.summary(outcome.findings, outcome.checked, view) if closing else "")
+
+
+def _status(outcome: Outcome, settings: Settings) -> int:
+    """The exit status. `--exit-zero` is about findings: it hides no wrong use and no fault."""
+    if outcome.internal or outcome.wrong:
+        return WRONG
+    failed = any(map(settings.fails, outcome.findings))
+    return FINDINGS if failed and not settings.exit_zero else 0

@@ -1,0 +1,77 @@
+"""The texts of a run: what comments are looked for in, what excerpts show, and where places stand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnlint.source.read import decode
+
+if TYPE_CHECKING:
+    from bnlint.finding import Finding, Step, Where
+    from bnlint.source.notebook import Notebook
+
+
+@dataclass
+class Sources:
+    """The files of a run, read when they are asked for.
+
+    `contents` are given in place of what is on the disk. `notebooks` are those that the engine has
+    read: it speaks of the module that their cells make up, and people of cells.
+    """
+
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    notebooks: Mapping[str, Notebook] = field(default_factory=dict)
+
+    def python(self, filename: str) -> bytes:
+        """The Python of a file; none if it went away meanwhile."""
+        notebook = self.notebooks.get(filename)
+        if notebook is not None:
+            return notebook.source.encode("utf-8", "replace")
+        try:
+            return self.contents[filename] if filename in self.contents else Path(filename).read_bytes()
+        except OSError:
+            return b""
+
+    def lines(self, where: Where) -> Sequence[str]:
+        """The lines of the file or the cell that a place is in; none if it cannot be read."""
+        notebook = self.notebooks.get(where.filename)
+        if notebook is not None:
+            return notebook.cells.get(where.cell or 0, ())
+        known = self._lines.get(where.filename)
+        if known is None:
+            known = self._lines[where.filename] = self._read(where.filename)
+        return known
+
+    def place(self, finding: Finding) -> Finding:
+        """A finding whose places are those that people see."""
+        if not self.notebooks:
+            return finding
+        return replace(
+            finding,
+            where=self._place(finding.where),
+            evidence=tuple(self._step(step) for step in finding.evidence),
+        )
+
+    def skipped(self) -> dict[str, str]:
+        """The notebooks that hold no Python, and why."""
+        return {name: one.skipped for name, one in self.notebooks.items() if one.skipped}
+
+    @cached_property
+    def _lines(self) -> dict[str, Sequence[str]]:
+        return {}
+
+    def _read(self, filename: str) -> Sequence[str]:
+        exists = filename in self.contents or os.path.isfile(filename)
+        return decode(self.python(filename)) if exists else ()
+
+    def _place(self, where: Where) -> Where:
+        notebook = self.notebooks.get(where.filename)
+        return where if notebook is None else notebook.place(where)
+
+    def _step(self, step: Step) -> Step:
+        return replace(step, where=self._place(step.where))
