@@ -11,6 +11,7 @@ import pytest
 
 from bnlint.cli import COMMANDS, app
 from bnlint.config import KEYS, load
+from bnlint.report import formats
 from bnlint.rule import all_rules
 from bnlint.suppress import parse
 
@@ -76,3 +77,8 @@ def test_each_rule_that_is_named_exists(one: object) -> None:
     known = {rule.code for rule in all_rules()} | {"BN000"}
     assert one in all_rules()
     assert set(re.findall(r"\bBN\d{3}\b", TEXT)) <= known
+
+
+def test_each_format_is_described() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \| [a-z].*\|$", TEXT, re.MULTILINE)
+    assert sorted(rows) == sorted(formats())

@@ -65,7 +65,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> N
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`bnlint PATH...` is the same as `bnlint lint PATH...`.",
 )
 @click.option(

@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 
 LISTS = ("select", "ignore", "extend_select", "exclude", "extend_exclude")
 """Options of words that may be repeated, each of which is a setting as well."""
+HEADINGS = {
+    "Rules": ("--select", "--ignore", "--extend-select", "--per-file-ignores"),
+    "Files": (
+        "--exclude",
+        "--extend-exclude",
+        "--force-exclude",
+        "--respect-gitignore",
+        "--stdin-filename",
+    ),
+    "Output": ("--output-format", "--output-file", "--fail-on", "--exit-zero", "--statistics"),
+    "Old code": ("--baseline", "--write-baseline", "--report-unused-noqa"),
+    "Settings": ("--config", "--isolated"),
+}
+"""How the help groups the options."""
 COUNTED = ("full", "concise", "json")
 """Formats in which statistics can be shown."""
 MANY = 10
@@ -52,7 +66,21 @@ def flag(name: str, text: str) -> Callable[[Any], Any]:
     return click.option(*name.split(), is_flag=True, default=None, help=text)
 
 
-@click.command()
+class Grouped(click.Command):
+    """A command whose help shows its options below headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One list for each heading; what has none comes last."""
+        named = {name for names in HEADINGS.values() for name in names}
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        rest = [param.opts[-1] for param in options if param.opts[-1] not in named]
+        for heading, names in {**HEADINGS, "Terminal": rest}.items():
+            shown = [param.get_help_record(ctx) for param in options if param.opts[-1] in names]
+            with formatter.section(heading):
+                formatter.write_dl([record for record in shown if record])
+
+
+@click.command(cls=Grouped)
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @words("--select", "RULES", "Only these rules: codes, their beginnings (BN2), names, or ALL.")
 @words("--ignore", "RULES", "Not these rules.")
