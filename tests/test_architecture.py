@@ -23,11 +23,12 @@ ALLOWED = {
     "baseline": {"bnlint.baseline", "bnlint.config", "bnlint.finding", "bnlint.fingerprint"},
     "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
     "config": {"bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
+    "plugins": {"bnlint.config", "bnlint.finding", "bnlint.pipeline", "bnlint.report"},
     "suppress": {"bnlint.finding", "bnlint.config", "bnlint.source"},
 }
 """What each room may know of the others. A room that is not named here may need all."""
 
-OUTSIDE = {"cli": {"click"}, "config": {"tomli", "tomllib"}}
+OUTSIDE = {"cli": {"click"}, "config": {"tomli", "tomllib"}, "plugins": {"flake8", "pytest"}}
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""
 
 

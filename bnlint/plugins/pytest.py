@@ -1,0 +1,140 @@
+"""pytest: `pytest --bnlint` makes a test of each finding, marked `bnlint`.
+
+Every run of pytest loads this module, asked for or not: bnlint's engine is imported when files are
+collected. The paths that pytest was given are linted once, together, and each of their files that
+pytest comes by is a collector: of its findings, or of one test that passes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bnlint.finding import Finding
+    from bnlint.pipeline import Outcome
+
+MARK = "bnlint"
+
+
+class FindingWarning(pytest.PytestWarning):
+    """A finding below `fail-on`: it is told, and its test passes."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Ask for bnlint by `--bnlint`, which may stand in `addopts`."""
+    group = parser.getgroup("bnlint", "mistakes with Batch Normalization")
+    group.addoption("--bnlint", action="store_true", help="lint the given paths: each finding is a test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part in collecting only where that was asked for."""
+    config.addinivalue_line("markers", f"{MARK}: what bnlint says of a file")
+    if config.getoption("--bnlint"):
+        config.pluginmanager.register(Project(config), "bnlint-project")
+
+
+class Project:
+    """What is linted: the paths that pytest was given. Wrong settings end pytest with a message."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from bnlint.config import ConfigError, load
+
+        self.base = str(config.invocation_params.dir)
+        named = (os.path.join(self.base, argument.partition("::")[0]) for argument in config.args)
+        self.paths = [path for path in named if os.path.exists(path)] or [str(config.rootpath)]
+        try:
+            self.settings = load(self.paths, {})
+        except ConfigError as problem:
+            raise pytest.UsageError(f"bnlint: {problem}") from None
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """Besides what pytest itself and other plugins make of a file."""
+        if os.fspath(file_path) not in self.outcome.files:
+            return None
+        return LintedFile.from_parent(parent, path=file_path, project=self)
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """What bnlint found in the whole project."""
+        from bnlint.pipeline import run
+
+        return run(self.paths, self.settings)
+
+    def fails(self, finding: Finding) -> bool:
+        """Is a finding grave enough for its test to fail?"""
+        return self.settings.fails(finding) and not self.settings.exit_zero
+
+    def show(self, finding: Finding) -> str:
+        """A finding as the command line shows it."""
+        from bnlint import report
+        from bnlint.pipeline import about
+
+        columns = shutil.get_terminal_size().columns
+        view = report.View(lines=self.outcome.sources.lines, about=about, base=self.base, width=columns)
+        return report.load("full").render([finding], view).rstrip("\n")
+
+
+class LintedFile(pytest.File):
+    """A file of the project."""
+
+    def __init__(self, *, project: Project, **given: Any) -> None:
+        super().__init__(**given)
+        self.project = project
+        self.add_marker(MARK)
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """A test for each finding; one for the file if there is none."""
+        name = os.fspath(self.path)
+        found = [one for one in self.project.outcome.findings if one.where.filename == name]
+        for finding in found:
+            yield FoundItem.from_parent(self, name=place(finding), finding=finding, project=self.project)
+        if not found:
+            yield CleanItem.from_parent(self, name=MARK, skipped=self.project.outcome.skipped.get(name))
+
+
+class CleanItem(pytest.Item):
+    """Passes: nothing was found in a file. Is skipped where the file holds no Python."""
+
+    def __init__(self, *, skipped: str | None, **given: Any) -> None:
+        super().__init__(**given)
+        self.skipped = skipped
+
+    def runtest(self) -> None:
+        """Say what collecting has shown."""
+        if self.skipped:
+            pytest.skip(self.skipped)
+
+
+class FoundItem(pytest.Item):
+    """Fails with the report of its finding, or warns where that is below `fail-on`."""
+
+    def __init__(self, *, finding: Finding, project: Project, **given: Any) -> None:
+        super().__init__(**given)
+        self.finding, self.project = finding, project
+        self.extra_keyword_matches.add(finding.name)
+
+    def runtest(self) -> None:
+        """Say what collecting has shown."""
+        if self.project.fails(self.finding):
+            pytest.fail(self.project.show(self.finding), pytrace=False)
+        self.warn(FindingWarning(f"{self.finding.code} {self.finding.name}: {self.finding.message}"))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where the finding is, and what stands above its report."""
+        where = self.finding.where
+        return self.path, where.row - 1 if where.cell is None else None, f"{self.name} {self.finding.name}"
+
+
+def place(finding: Finding) -> str:
+    """The name of a finding's test, unique in its file."""
+    where = finding.where
+    cell = f"cell {where.cell}:" if where.cell is not None else ""
+    return f"{finding.code}:{cell}{where.row}:{where.column}"
