@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 def text_of(where: Where, lines: Sequence[str]) -> str:
     """The lines of a place as one, whatever their indentation: what was written there."""
-    last = max(where.row, min(where.end_row, len(lines)))
+    end = where.end_row - (where.end_column == 1)  # a line of which nothing is meant may change
+    last = max(where.row, min(end, len(lines)))
     return " ".join(" ".join(lines[where.row - 1 : last]).split())
 
 
 def fingerprint(finding: Finding, lines: Sequence[str]) -> str:
-    """A short name of the rule and the text; equal for equal text, wherever it stands."""
-    said = "\0".join((finding.code, finding.name, text_of(finding.where, lines)))
-    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:16]
+    """A short name of the rule, the text and the layer; equal for equal ones, wherever they stand."""
+    said = [finding.code, finding.name, text_of(finding.where, lines)]
+    if finding.where.module is not None:  # one line can build many layers
+        said.append(finding.where.module)
+    return _digest(said, 16)
 
 
 def distinct(
@@ -32,4 +35,9 @@ def distinct(
     for finding in findings:
         key = path(finding.where.filename), fingerprint(finding, lines(finding.where))
         seen[key] += 1
-        yield hashlib.sha256("\0".join((*key, str(seen[key]))).encode("utf-8", "replace")).hexdigest()[:32]
+        yield _digest([*key, str(seen[key])], 32)
+
+
+def _digest(parts: Iterable[str], length: int) -> str:
+    """A name for texts, also for file names that are no UTF-8: two of them never become the same text."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:length]
