@@ -225,6 +225,24 @@ def test_notebooks_are_left_to_bnlint() -> None:
     assert flake8("net.ipynb") == ([], 0)
 
 
+def test_a_baseline_hides_what_it_knows_and_a_wrong_one_ends_flake8(project) -> None:
+    settings('baseline = "known.json"')
+    write(net=NET)
+    done = subprocess.run(
+        [sys.executable, "-m", "bnlint", "--write-baseline", "--select=BN405", "."],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert flake8("net.py") == ([], 0)
+    write(net=NET.replace("        self.bn", "        self.last = nn.BatchNorm2d(8, momentum=0.9)\n        self.bn"))
+    assert [line.split()[1] for line in flake8("net.py")[0]] == ["BN404"]
+    project.joinpath("known.json").write_text("[")
+    lines, status = flake8("net.py")
+    assert lines[1].startswith(f"bnlint: {project}/known.json:1:2: not valid JSON")
+    assert status == 1
+
+
 def test_a_fault_of_bnlint_is_a_finding_and_flake8_goes_on(monkeypatch, capsys) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("of\nours")

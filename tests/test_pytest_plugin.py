@@ -154,7 +154,7 @@ def test_the_project_is_linted_once(project, monkeypatch) -> None:
 
 def test_nothing_is_linted_where_nothing_is_collected(project, monkeypatch) -> None:
     monkeypatch.setattr(pipeline, "run", lambda *_: pytest.fail("linted"))
-    assert project.runpytest_inprocess("--bnlint", "--version").ret == 0
+    assert project.runpytest_inprocess("--bnlint", "--fixtures").ret == 0
 
 
 # What is said
@@ -217,6 +217,15 @@ def test_wrong_settings_end_pytest_with_one_line(project) -> None:
     assert line.startswith(f"ERROR: bnlint: {project.path}/pyproject.toml")
     assert 'unknown rule "BN999"' in line
     assert project.runpytest().ret == 0, "settings are read only where they are asked for"
+
+
+def test_a_baseline_that_is_none_ends_pytest_with_one_line(project) -> None:
+    settings(project, 'baseline = "known.json"')
+    project.path.joinpath("known.json").write_text("[")
+    result = project.runpytest("--bnlint")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = filter(None, result.errlines)
+    assert line.startswith(f"ERROR: bnlint: {project.path}/known.json:1:2: not valid JSON")
 
 
 def test_a_file_that_cannot_be_read_is_a_finding(project) -> None:

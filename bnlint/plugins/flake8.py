@@ -3,6 +3,7 @@
 flake8 hands over one file at a time, in several processes, as lines that may come from an editor. A
 file is analysed with all that it imports, but without those who import it: `bnlint` itself, which
 sees the whole project, may find more. flake8 knows no severities: what is below `fail-on` is not told.
+Wrong settings end it with a message; a fault of bnlint does not.
 """
 
 from __future__ import annotations
@@ -41,13 +42,18 @@ class Plugin:
 
     def _findings(self) -> Sequence[Finding]:
         """Those that flake8 is to show. A fault of bnlint is one of them: flake8 goes on."""
+        from bnlint.config import ConfigError
         from bnlint.pipeline import internal_fault
 
         if self.filename.endswith(".ipynb"):  # flake8 reads its JSON as Python: rows would mean nothing
             return ()
-        settings = _settings(self.filename)
         try:
+            settings = _settings(self.filename)
             return [one for one in self._lint(settings) if settings.fails(one)]
+        except ConfigError as problem:
+            from flake8.exceptions import ExecutionError  # type: ignore[import-untyped,unused-ignore]
+
+            raise ExecutionError(f"bnlint: {problem}") from problem
         except Exception as problem:
             return [internal_fault(problem, self.filename, "in flake8")]
 
@@ -74,15 +80,9 @@ def encoded(lines: Sequence[str]) -> bytes:
 
 
 def _settings(filename: str) -> Settings:
-    """The settings of the project that a file is in; wrong ones end flake8 with a message."""
-    from bnlint.config import ConfigError, load
+    """The settings of the project that a file is in, and two that flake8 asks for."""
+    from bnlint.config import load
 
-    try:
-        settings = load([filename], {})
-    except ConfigError as problem:
-        from flake8.exceptions import ExecutionError  # type: ignore[import-untyped,unused-ignore]
-
-        raise ExecutionError(f"bnlint: {problem}") from problem
     # flake8 names each file, whether the user did or not. A comment that is of no use in one file
     # may be of use where those who import it are known.
-    return replace(settings, force_exclude=True, report_unused_noqa=False)
+    return replace(load([filename], {}), force_exclude=True, report_unused_noqa=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from functools import cached_property
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bnlint.finding import Finding
-    from bnlint.pipeline import Outcome
 
 MARK = "bnlint"
 
@@ -45,28 +44,29 @@ class Project:
     """What is linted: the paths that pytest was given. Wrong settings end pytest with a message."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from bnlint.config import ConfigError, load
+        from bnlint.config import load
+        from bnlint.pipeline import Outcome
 
+        self.outcome = Outcome()
         self.base = str(config.invocation_params.dir)
         named = (os.path.join(self.base, argument.partition("::")[0]) for argument in config.args)
         self.paths = [path for path in named if os.path.exists(path)] or [str(config.rootpath)]
-        try:
+        with usage_errors():
             self.settings = load(self.paths, {})
-        except ConfigError as problem:
-            raise pytest.UsageError(f"bnlint: {problem}") from None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Lint before the first file is collected, while pytest still takes settings to be wrong."""
+        from bnlint.pipeline import run
+
+        with usage_errors():
+            self.outcome = run(self.paths, self.settings)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Besides what pytest itself and other plugins make of a file."""
         if os.fspath(file_path) not in self.outcome.files:
             return None
         return LintedFile.from_parent(parent, path=file_path, project=self)
-
-    @cached_property
-    def outcome(self) -> Outcome:
-        """What bnlint found in the whole project."""
-        from bnlint.pipeline import run
-
-        return run(self.paths, self.settings)
 
     def fails(self, finding: Finding) -> bool:
         """Is a finding grave enough for its test to fail?"""
@@ -80,6 +80,17 @@ class Project:
         columns = shutil.get_terminal_size().columns
         view = report.View(lines=self.outcome.sources.lines, about=about, base=self.base, width=columns)
         return report.load("full").render([finding], view).rstrip("\n")
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Give settings that are wrong to pytest, which ends with their message."""
+    from bnlint.config import ConfigError
+
+    try:
+        yield
+    except ConfigError as problem:
+        raise pytest.UsageError(f"bnlint: {problem}") from None
 
 
 class LintedFile(pytest.File):
