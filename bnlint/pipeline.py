@@ -72,7 +72,13 @@ def run(
     progress: Progress = silent,
 ) -> Outcome:
     """Lint files and folders; `contents` holds the text of files that is not to be read from the disk."""
-    found = discover(paths, settings.exclude)
+    found = discover(
+        paths,
+        settings.exclude,
+        force_exclude=settings.force_exclude,
+        respect_gitignore=settings.respect_gitignore,
+        given=frozenset(contents),
+    )
     analyses = _analyse(found.files, contents, progress)
     sources = Sources(contents, {name: book for one in analyses for name, book in one.notebooks.items()})
     claims = [claim for one in analyses for claim in _judge(one.facts, settings)]

@@ -222,14 +222,13 @@ def test_a_file_that_cannot_be_read_is_a_finding(monkeypatch: pytest.MonkeyPatch
     [
         ("gone.py", "bnlint: gone.py: no such file or folder\n"),
         ("link.py", "bnlint: link.py: is a broken link\n"),
-        ("a.ipynb", "bnlint: a.ipynb: notebooks are not supported\n"),
+        ("bda.py", 'bnlint: bda.py: no such file or folder, the nearest is "bad.py"\n'),
         ("lnt", 'bnlint: lnt: no such file or folder (did you mean the command "lint"?)\n'),
     ],
 )
 def test_a_wrong_path_is_one_line_and_loses_nothing(path: str, line: str) -> None:
     write(bad=BAD)
     Path("link.py").symlink_to("nowhere")
-    Path("a.ipynb").write_text("{}")
     result = run("lint", path, "bad.py")
     assert result.stderr == line
     assert "bad.py:7:" in result.stdout
@@ -566,9 +565,9 @@ def test_an_unknown_rule_names_the_nearest(name: str, near: str) -> None:
 
 def test_bnlint_lint_gives_a_report() -> None:
     write(bad=BAD, good=GOOD)
-    found = bnlint.lint(["bad.py", "good.py", "gone.py"], select=["BN405"])
+    found = bnlint.lint(["bad.py", "good.py", "lost.py"], select=["BN405"])
     assert [one.code for one in found] == ["BN405"]
-    assert found.skipped == ("gone.py: no such file or folder",)
+    assert found.skipped == ("lost.py: no such file or folder",)
     assert "Found 1 error in 2 files." in str(found)
     assert not bnlint.lint("good.py", extend_exclude=["x"], isolated=True).findings
     with pytest.raises(ConfigError, match='unknown key "selct", the nearest is "select"'):
