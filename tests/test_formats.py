@@ -168,7 +168,7 @@ CODE_QUALITY = {
         "additionalProperties": False,
     },
 }
-"""What GitLab documents of a Code Quality report; it publishes no schema of its own."""
+"""What GitLab documents of a Code Quality report; what it checks itself is less."""
 
 
 def issues(*findings, view=VIEW):
