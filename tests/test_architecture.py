@@ -22,7 +22,7 @@ ALLOWED = {
     "fingerprint": {"bnlint.finding"},
     "baseline": {"bnlint.baseline", "bnlint.config", "bnlint.finding", "bnlint.fingerprint"},
     "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
-    "config": {"bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
+    "config": {"bnlint.config", "bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
     "plugins": {"bnlint.config", "bnlint.finding", "bnlint.pipeline", "bnlint.report"},
     "suppress": {"bnlint.finding", "bnlint.config", "bnlint.source"},
 }

@@ -142,6 +142,14 @@ def test_the_command_line_goes_before_the_file(project: Path) -> None:
     [
         ("selct = ['BN2']", 'unknown key "selct", the nearest is "select"'),
         ("fail_on = 'info'", 'unknown key "fail_on", the nearest is "fail-on"'),
+        ("tiny_batch = 8", 'unknown key "tiny_batch", the nearest is "tiny-batch"'),
+        ("tiny-bach = 8", 'unknown key "tiny-bach", the nearest is "tiny-batch"'),
+        ("BN301 = 8", 'unknown key "BN301", the nearest is "tiny-batch"'),
+        ("missing-eval = 8", 'unknown key "missing-eval": this rule has no threshold'),
+        ("bn101 = 8", 'unknown key "bn101": this rule has no threshold'),
+        ("isolated = true", '"isolated" is an option of the command line only, no key'),
+        ("write_baseline = true", '"write_baseline" is an option of the command line only, no key'),
+        ("tool = {}", 'unknown key "tool": keys stand here without "tool.bnlint."'),
         ("select = ['BN2999']", 'select: unknown rule "BN2999", the nearest is "BN2'),
         ("ignore = ['tiny-bach']", 'ignore: unknown rule "tiny-bach", the nearest is "tiny-batch"'),
         ("ignore = ['']", 'ignore: unknown rule "", the nearest is "'),
@@ -152,25 +160,37 @@ def test_the_command_line_goes_before_the_file(project: Path) -> None:
         ),
         (
             "per-file-ignores = {'a.py' = 'BN2'}",
-            "per-file-ignores.\"a.py\": expected a list of strings, got 'BN2'",
+            'per-file-ignores."a.py": expected a list of strings, got "BN2"',
         ),
         (
             "per-file-ignores = ['a.py']",
-            "per-file-ignores: expected a table of lists of strings, got ['a.py']",
+            'per-file-ignores: expected a table of lists of strings, got ["a.py"]',
         ),
-        ("select = 'BN2'", "select: expected a list of strings, got 'BN2'"),
+        ("select = 'BN2'", 'select: expected a list of strings, got "BN2"'),
         ("select = [2]", "select: expected a list of strings, got [2]"),
+        ("exclude = {a = 'b'}", 'exclude: expected a list of strings, got { "a" = "b" }'),
         ("fail-on = 'warnings'", 'fail-on: unknown value "warnings", the nearest is "warning"'),
-        ("fail-on = 1", "fail-on: expected a string, got 1"),
+        ("fail-on = 1", 'fail-on: expected one of "info", "warning", "error", got 1'),
         ("output-format = 'jsn'", 'output-format: unknown value "jsn", the nearest is "json"'),
+        ("exit-zero = 1", "exit-zero: expected true or false, got 1"),
+        ("baseline = ''", 'baseline: expected a path, got ""'),
+        ("output-file = true", "output-file: expected a path, got true"),
+        ('output-file = "a\\u0000"', 'output-file: expected a path, got "a\\u0000"'),
+        ("tiny-batch = 1", "tiny-batch: expected a whole number from 2 to 4096, got 1"),
+        ("tiny-batch = 4097", "tiny-batch: expected a whole number from 2 to 4096, got 4097"),
+        ("tiny-batch = 16.0", "tiny-batch: expected a whole number from 2 to 4096, got 16.0"),
+        ("tiny-batch = true", "tiny-batch: expected a whole number from 2 to 4096, got true"),
+        ("momentum-convention = true", "momentum-convention: expected a number from 0.2 to 1.0, got true"),
+        ("momentum-convention = nan", "momentum-convention: expected a number from 0.2 to 1.0, got nan"),
+        ("momentum-convention = '1'", 'momentum-convention: expected a number from 0.2 to 1.0, got "1"'),
     ],
 )
-def test_a_wrong_setting_names_the_file_the_key_and_the_nearest(
+def test_a_wrong_setting_names_the_line_the_key_and_what_was_expected(
     project: Path, text: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        settings(project, text)
-    assert str(caught.value).startswith(f"{project}/pyproject.toml: [tool.bnlint] {message}")
+        settings(project, "quiet = true\n" + text)
+    assert str(caught.value).startswith(f"{project}/pyproject.toml:3: [tool.bnlint] {message}")
 
 
 def test_a_wrong_setting_is_found_also_where_the_command_line_overrides_it(project: Path) -> None:
@@ -178,9 +198,31 @@ def test_a_wrong_setting_is_found_also_where_the_command_line_overrides_it(proje
         settings(project, "fail-on = 'never'", {"fail-on": "info"})
 
 
-def test_a_file_that_is_not_toml(project: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pyproject\.toml: not valid TOML: "):
-        settings(project, "select = [")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"select = [", ": not valid TOML: Invalid value (at end of document)"),
+        (b"quiet = true\nselect = error", ":3:10: not valid TOML: Invalid value"),
+        (
+            b"quiet = true\r\nselect error",
+            ":3:8: not valid TOML: Expected '=' after a key in a key/value pair",
+        ),
+        (b"quiet = \xff", ": not valid TOML: 'utf-8' codec can't decode byte 0xff"),
+        (b"select = " + b"[" * 100_000, ": not valid TOML: nested too deeply"),
+    ],
+)
+def test_a_file_that_is_not_toml(project: Path, text: bytes, message: str) -> None:
+    (project / "pyproject.toml").write_bytes(b"[tool.bnlint]\n" + text)
+    with pytest.raises(ConfigError) as caught:
+        load([project], {})
+    assert str(caught.value).startswith(f"{project}/pyproject.toml{message}")
+
+
+@pytest.mark.parametrize("text", ["[tool]\nbnlint = 3", "[[tool.bnlint]]"])
+def test_a_table_that_is_none(project: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"pyproject\.toml:\d: \[tool\.bnlint\]: expected a table$"):
+        load([project], {})
 
 
 def test_the_nearest_file_with_a_table_counts(tmp_path: Path) -> None:

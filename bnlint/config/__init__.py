@@ -1,0 +1,26 @@
+"""`[tool.bnlint]`, `--config`, the command line and the arguments of `bnlint.lint` -> frozen settings.
+
+`keys` is the one table of what can be set; validation, the JSON schema and `bnlint config` come from it.
+"""
+
+from __future__ import annotations
+
+from bnlint.config.errors import ConfigError, nearest
+from bnlint.config.files import TABLE, find
+from bnlint.config.keys import KEYS
+from bnlint.config.merge import load
+from bnlint.config.selectors import FAULT, FAULT_NAMES, selector
+from bnlint.config.settings import Settings
+
+__all__ = [
+    "FAULT",
+    "FAULT_NAMES",
+    "KEYS",
+    "TABLE",
+    "ConfigError",
+    "Settings",
+    "find",
+    "load",
+    "nearest",
+    "selector",
+]
