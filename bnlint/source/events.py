@@ -7,7 +7,8 @@ is judged here: `scripts` and `structure` turn the record into facts.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
@@ -174,6 +175,7 @@ class Events:
         self.filters: dict[int, Place] = {}
         self.filtered: list[Value] = []
         self.born: dict[Hashable, Guards] = {}
+        self.containers = 0
         self.outside = False
         self.sequel = False
 
@@ -380,7 +382,7 @@ class Events:
         )
 
     def forward(self, model: Obj | Sym, args: Args, place: Place, result: Value | None) -> None:
-        if self.run.eager:
+        if self.run.eager or self.containers:
             return
         event = Forward(
             model,
@@ -399,6 +401,15 @@ class Events:
             if isinstance(flow, Flow):
                 self.producers.setdefault(id(flow), event)
                 self.kept.append(flow)
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """The elements of a container are called: it is the container that somebody evaluates or trains."""
+        self.containers += 1
+        try:
+            yield
+        finally:
+            self.containers -= 1
 
     def parts_switched(self, model: Obj | Sym) -> bool:
         """Whether parts of a model, picked from all of them, were switched after the model itself."""

@@ -416,7 +416,8 @@ class Objects:
         container = self.is_container(obj)
         if container == "Sequential":
             self.prepare(obj)
-            result = self.apply(obj, args, place)
+            with run.events.within():
+                result = self.apply(obj, args, place)
             run.events.forward(obj, args, place, result)
             return result
         method = self.find(obj.cls, "__call__")
