@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 BUILT: Final = "built here: a new module is in train mode"
 """What set the mode of a module that nobody has switched."""
+MADE_FROM: Final = "#made from"
+"""The key of the arguments that something unknown was built with."""
+
 MODE_CHANGING: Final = re.compile(
     r"eval|train|test|valid|predict|mode|freeze|fit|prepare|infer|set_|switch|init|restore|resume",
     re.IGNORECASE,
@@ -334,6 +337,18 @@ class Events:
             self.forget_modes(Args((ArgVal(None, base, place), *args.items)), place)
         elif MODE_CHANGING.search(name):
             self.forget_modes(args, place)
+
+    def driven(self, base: Obj | Sym, name: str, place: Place) -> None:
+        """A trainer that is not known may switch the model that it was built with."""
+        if MODE_CHANGING.search(name):
+            self.forget_modes(self.made_from(base), place)
+
+    def made_from(self, base: Obj | Sym) -> Args:
+        """What something of another library was built with."""
+        if isinstance(base, Sym):
+            return self.run.state.get((base.key, MADE_FROM)) or Args()
+        foreign = isinstance(base.cls, External) and not base.cls.path.startswith("torch.")
+        return base.args if foreign else Args()
 
     def applied(self, base: Obj | Sym, args: Args, place: Place) -> None:
         """`model.apply(fn)`: a function that switches modes makes them unknown."""

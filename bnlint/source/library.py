@@ -432,6 +432,7 @@ class Library:
         """A method of a module, a loader, an optimizer or of something unknown."""
         run = self.run
         events = run.events
+        events.driven(base, name, place)
         if name in {"train", "eval"} and events.switch_call(base, name, args, place):
             return base
         if name in {"forward", "__call__", "module"} and isinstance(base, Obj | Sym) and args.items:

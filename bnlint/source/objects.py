@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bnlint.facts import Answer3, Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.events import MADE_FROM
 from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
 from bnlint.source.values import (
@@ -397,11 +398,18 @@ class Objects:
 
     def call_unknown(self, func: Sym, args: Args, place: Place) -> Value:
         self.run.events.given_away(func.name, args, place)
+        given = [v for a in args.items for _, v in alternatives(a.value)]
+        if func.name[:1].isupper() and any(
+            isinstance(v, Obj) and self.is_module(v.cls) == "yes" for v in given
+        ):
+            made = Sym(fresh(), func.name)
+            self.run.state.set((made.key, MADE_FROM), args)
+            return made
         flow = self.run.library.flow("unknown", func.name or "?", args, place)
         if self.run.library.looks_like_input(args):
             self.run.events.forward(func, args, place, flow)
             return flow
-        if any(isinstance(v, Flow) for a in args.items for _, v in alternatives(a.value)):
+        if any(isinstance(value, Flow) for value in given):
             return flow
         return Sym(fresh(), func.name, source=self.run.library.source_of(args))
 
