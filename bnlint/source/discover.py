@@ -4,53 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnlint.source.read import Unreadable
+from bnlint.source.exclude import EXCLUDE, matcher, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bnlint.finding import Finding
 
-SUFFIXES = (".py",)
-"""What is looked for in folders. A file that is named explicitly is linted whatever its suffix."""
-
-NOT_YET = (".ipynb",)
-"""What would be misread as Python: a notebook is JSON, and much of JSON is a Python expression."""
-
-EXCLUDE = (
-    ".bzr",
-    ".direnv",
-    ".eggs",
-    ".git",
-    ".git-rewrite",
-    ".hg",
-    ".ipynb_checkpoints",
-    ".mypy_cache",
-    ".nox",
-    ".pants.d",
-    ".pyenv",
-    ".pytest_cache",
-    ".pytype",
-    ".ruff_cache",
-    ".svn",
-    ".tox",
-    ".venv",
-    ".vscode",
-    "__pycache__",
-    "__pypackages__",
-    "_build",
-    "buck-out",
-    "build",
-    "dist",
-    "node_modules",
-    "site-packages",
-    "venv",
-)
-"""The folders that ruff passes over as well."""
+__all__ = ["EXCLUDE", "Found", "discover", "matches"]
 
 
 @dataclass(slots=True)
@@ -59,92 +23,108 @@ class Found:
 
     `files` are absolute, sorted, and each once, also where links lead to it by several names.
     `faults` are broken links and unreadable folders inside the folders that were named.
-    `wrong` are named paths that cannot be linted at all, each with the reason.
+    `wrong` are named paths that cannot be linted at all, each with the reason. `excluded` are named
+    paths that were left out because the user insists on what is excluded.
     """
 
     files: tuple[Path, ...] = ()
     faults: tuple[Finding, ...] = ()
     wrong: dict[str, str] = field(default_factory=dict)
+    excluded: tuple[Path, ...] = ()
 
 
-def discover(paths: Sequence[str | os.PathLike[str]], exclude: Sequence[str] = EXCLUDE) -> Found:
-    """Look for files. A pattern of `exclude` is the name of a file or folder, or an absolute path."""
+def discover(
+    paths: Sequence[str | os.PathLike[str]],
+    exclude: Sequence[str] = EXCLUDE,
+    *,
+    force_exclude: bool = False,
+    respect_gitignore: bool = True,
+    given: Collection[str] = frozenset(),
+    root: str | os.PathLike[str] = "",
+) -> Found:
+    """Look for files. A pattern of `exclude` is the name of a file or folder, or an absolute path.
+
+    What is named is linted whatever its suffix, also if a pattern matches it or git ignores it. With
+    `force_exclude` patterns go before, also those that match a folder above it and below `root` (the
+    current folder).
+    `given` are absolute names of files that need not exist: their text comes from elsewhere.
+    """
+    from bnlint.source.walk import Walk  # the start of the program can do without
+
+    excluded = matcher(tuple(exclude))
     found = Found()
-    named: list[Path] = []
-    files: list[Path] = []
-    faults: list[Finding] = []
+    walk = Walk(excluded, respect_gitignore=respect_gitignore)
     for path in paths:
-        if reason := _refusal(path):
+        absolute = os.path.abspath(path)  # links stay: what is reported is what the user named
+        if force_exclude and _is_inside_excluded(absolute, os.path.abspath(root), excluded):
+            found.excluded += (Path(absolute),)
+        elif absolute in given:
+            walk.files[absolute] = os.path.realpath(absolute)
+        elif reason := _refusal(path):
             found.wrong[os.fspath(path)] = reason
         elif os.path.isdir(path):
-            files += _walk(_absolute(path), exclude, faults)
+            walk.below(absolute)
         else:
-            named.append(_absolute(path))
-    found.files = _unique([*named, *files])
-    found.faults = tuple({fault.where: fault for fault in faults}.values())
+            walk.files[absolute] = os.path.realpath(absolute)
+    found.files = _unique(walk.files)
+    found.faults = tuple({fault.where: fault for fault in walk.faults}.values())
     return found
 
 
-def matches(path: str, patterns: Iterable[str]) -> bool:
-    """Does a path match a pattern, by its last part or as a whole? `**/` stands for no folder, too."""
-    name = os.path.basename(path)
-    return any(
-        fnmatchcase(path, pattern) or fnmatchcase(path, pattern.replace("/**/", "/"))
-        if "/" in pattern
-        else fnmatchcase(name, pattern)
-        for pattern in patterns
-    )
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    """Without resolving links: what is reported is what the user named."""
-    return Path(os.path.abspath(path))
+def _is_inside_excluded(path: str, root: str, excluded: Callable[[str, str], bool]) -> bool:
+    """Does a pattern match a path or a folder between it and the root? What is above is called by chance."""
+    while path not in (root, os.path.dirname(path)):
+        folder, name = os.path.split(path)
+        if excluded(path, name):
+            return True
+        path = folder
+    return False
 
 
 def _refusal(path: str | os.PathLike[str]) -> str:
     """Why a path that the user named cannot be linted; empty if it can."""
     if not os.path.exists(path):
-        return "is a broken link" if os.path.islink(path) else "no such file or folder"
-    if os.path.isdir(path):
+        return "is a broken link" if os.path.islink(path) else _missing(os.fspath(path))
+    return "" if os.path.isdir(path) or os.path.isfile(path) else "is not a file or folder"
+
+
+def _missing(path: str) -> str:
+    """That a path does not exist, and what is most like it."""
+    near = _nearest(path)
+    return "no such file or folder" + (f', the nearest is "{near}"' if near else "")
+
+
+def _nearest(path: str) -> str:
+    """The path that exists and is like another in each part; empty if there is none."""
+    from difflib import get_close_matches  # only needed for what went wrong
+
+    folder, name = os.path.split(path.rstrip(os.sep))
+    if folder and not os.path.exists(folder):
+        folder = _nearest(folder) if folder != path else ""
+        if not folder:
+            return ""
+    try:
+        near = get_close_matches(name, os.listdir(folder or "."), n=1)
+    except OSError:  # the folder is a file, or may not be read
         return ""
-    if not os.path.isfile(path):
-        return "is not a file or folder"
-    return "notebooks are not supported" if os.fspath(path).endswith(NOT_YET) else ""
+    return os.path.join(folder, near[0]) if near else ""
 
 
-def _walk(folder: Path, exclude: Sequence[str], faults: list[Finding]) -> Iterator[Path]:
-    """The files below a folder. Links to folders are not followed, so no loop is ever entered."""
-    waiting = [str(folder)]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                listing = [entry for entry in entries if not matches(entry.path, exclude)]
-        except OSError as problem:
-            message = f"folder cannot be read: {problem.strerror}"
-            faults.append(Unreadable(message).finding(str(problem.filename)))
-            continue
-        waiting += [entry.path for entry in listing if entry.is_dir(follow_symlinks=False)]
-        yield from _sources(listing, faults)
-
-
-def _sources(listing: list[os.DirEntry[str]], faults: list[Finding]) -> Iterator[Path]:
-    """The Python files of one folder."""
-    for entry in listing:
-        if not entry.name.endswith(SUFFIXES) or os.path.isdir(entry.path):
-            continue
-        if os.path.isfile(entry.path):
-            yield Path(entry.path)
-        else:
-            link = entry.is_symlink()
-            message = f"broken link to {os.readlink(entry.path)}" if link else "is not a regular file"
-            faults.append(Unreadable(message).finding(entry.path))
-
-
-def _unique(files: list[Path]) -> tuple[Path, ...]:
+def _unique(files: dict[str, str]) -> tuple[Path, ...]:
     """Each file once: by its own name rather than that of a link to it, if both were found."""
-    by_target: dict[str, Path] = {}
-    for file in sorted(set(files), key=str):
-        target = os.path.realpath(file)
-        if str(file) == target or target not in by_target:
+    by_target: dict[str, str] = {}
+    for file, target in sorted(files.items()):
+        if file == target or target not in by_target:
             by_target[target] = file
-    return tuple(sorted(by_target.values(), key=str))
+    return tuple(_paths(sorted(by_target.values())))
+
+
+def _paths(files: Iterable[str]) -> Iterator[Path]:
+    """Folders are made once: that takes half the time."""
+    folders: dict[str, Path] = {}
+    for file in files:
+        start, _, name = file.rpartition(os.sep)
+        folder = folders.get(start)
+        if folder is None:
+            folder = folders[start] = Path(start or os.sep)
+        yield folder / name
