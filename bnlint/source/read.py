@@ -46,7 +46,11 @@ def load(path: Path) -> bytes:
 
 def parse(data: bytes, filename: str = "<source>") -> ast.Module:
     """The syntax tree of a file; `Unreadable`, and no other exception, where there is none."""
-    text = _text(data)
+    return parse_text(text_of(data), filename)
+
+
+def parse_text(text: str, filename: str = "<source>") -> ast.Module:
+    """The syntax tree of a text, in which a coding cookie means nothing; `Unreadable` where there is none."""
     try:
         with warnings.catch_warnings():  # the linted code's warnings are none of the user's business here
             warnings.simplefilter("ignore")
@@ -70,8 +74,8 @@ def decode(data: bytes) -> list[str]:
     return io.StringIO(text, newline=None).read().split("\n")
 
 
-def _text(data: bytes) -> str:
-    """Decode strictly."""
+def text_of(data: bytes) -> str:
+    """Decode strictly; `Unreadable` says where that fails."""
     for bom, name in _WIDE_BOMS.items():
         if data.startswith(bom):
             raise Unreadable(f"not UTF-8: the file starts with the byte order mark of {name}")
