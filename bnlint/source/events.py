@@ -323,6 +323,8 @@ class Events:
         """A method that the project does not define, of something that it may know."""
         if name == "step":
             self.mark_training()
+            if self.moves_inputs(base):
+                self.forget_training()
         if name in {
             "set_train",
             "set_eval",
@@ -337,6 +339,27 @@ class Events:
             self.forget_modes(Args((ArgVal(None, base, place), *args.items)), place)
         elif MODE_CHANGING.search(name):
             self.forget_modes(args, place)
+
+    def moves_inputs(self, optimizer: Obj | Sym) -> bool:
+        """Whether an optimizer certainly holds free tensors only, and no parameter of a model."""
+        if not (
+            isinstance(optimizer, Obj)
+            and isinstance(optimizer.cls, External)
+            and optimizer.cls.path.startswith("torch.optim.")
+        ):
+            return False
+        given = optimizer.args.value(0)
+        items = self.run.containers.items(given) if isinstance(given, ListVal) else None
+        if items is None or items.open or not items.held:
+            return False
+        values = [v for held in items.held for _, v in alternatives(held.value)]
+        return all(isinstance(v, Flow) or is_parameter(v) for v in values)
+
+    def forget_training(self) -> None:
+        """What was computed in this turn moves an input (an attack, a style): it trains no model."""
+        here = [loop.place for loop in self.run.loops]
+        kept = [e for e in self.record.forwards if not (e.trained and [lp.place for lp in e.loops] == here)]
+        self.record.forwards[:] = kept
 
     def driven(self, base: Obj | Sym, name: str, place: Place) -> None:
         """A trainer that is not known may switch the model that it was built with."""
@@ -586,3 +609,10 @@ def words_of(node: ir.Expr) -> str:
         case ir.Call(func=func, args=args):
             return " ".join([words_of(func), *(words_of(a.value) for a in args)])
     return ""
+
+
+def is_parameter(value: Value) -> bool:
+    """Whether a value is a parameter that belongs to nobody yet."""
+    return (
+        isinstance(value, Obj) and isinstance(value.cls, External) and value.cls.path == "torch.nn.Parameter"
+    )
