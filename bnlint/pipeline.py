@@ -50,8 +50,9 @@ class Outcome:
 
     `wrong` are the paths that cannot be linted, with the reason; `internal` says that bnlint itself
     failed somewhere; `notes` are about comments that are wrong. `skipped` are notebooks of other
-    languages, with the reason. `gone` are the entries of the baseline of which nothing is left.
-    `sources` are the texts that the findings are about, `files` the names of those that were linted.
+    languages, with the reason; `excluded` are named files that a pattern excludes. `gone` are the
+    entries of the baseline of which nothing is left. `sources` are the texts that the findings are
+    about, `files` the names of those that were linted.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -59,6 +60,7 @@ class Outcome:
     internal: bool = False
     wrong: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    excluded: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     gone: tuple[Entry, ...] = ()
     sources: Sources = field(default_factory=Sources)
@@ -78,6 +80,7 @@ def run(
         force_exclude=settings.force_exclude,
         respect_gitignore=settings.respect_gitignore,
         given=frozenset(contents),
+        root=settings.file.parent if settings.file else "",
     )
     analyses = _analyse(found.files, contents, progress)
     sources = Sources(contents, {name: book for one in analyses for name, book in one.notebooks.items()})
@@ -100,6 +103,7 @@ def run(
         internal=any(one.name == _INTERNAL for one in everything),
         wrong=found.wrong,
         skipped=sources.skipped(),
+        excluded=found.excluded,
         notes=tuple(comments.notes()),
         sources=sources,
         files=inside,

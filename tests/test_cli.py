@@ -350,7 +350,7 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
         (["--slect", "BN2"], "Error: No such option"),
         (
             ["--output-file", "no/such/folder.txt"],
-            "Error: --output-file no/such/folder.txt: No such file or directory",
+            "Error: no/such/folder.txt: cannot be written: No such file or directory",
         ),
     ],
 )
@@ -444,7 +444,7 @@ def test_verbose_says_what_was_used() -> None:
     write(bad=BAD)
     Path("pyproject.toml").write_text("[tool.bnlint]\n")
     lines = run("bad.py", "--verbose").stderr.splitlines()
-    assert lines == [f"bnlint: settings: {Path.cwd() / 'pyproject.toml'}", "bnlint: checked 1 files"]
+    assert lines == [f"bnlint: settings: {Path.cwd() / 'pyproject.toml'}", "bnlint: checked 1 file"]
 
 
 def test_output_file_is_replaced_at_once_and_keeps_its_colours_to_itself() -> None:

@@ -217,7 +217,9 @@ def _tell(outcome: Outcome, settings: Settings) -> None:
             click.echo(f"bnlint: {note}", err=True)
         if not outcome.checked and not outcome.wrong:
             click.echo("bnlint: no Python files or notebooks found", err=True)
-    _explain(f"checked {outcome.checked} files", settings)
+    for path in outcome.excluded:
+        _explain(f"{os.path.relpath(path)}: excluded", settings)
+    _explain(f"checked {outcome.checked} file{'' if outcome.checked == 1 else 's'}", settings)
 
 
 def _notes(outcome: Outcome) -> list[str]:
@@ -262,7 +264,7 @@ def _show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # 
     try:
         write(os.fspath(target), text if color else click.unstyle(text))
     except OSError as problem:
-        raise click.UsageError(f"--output-file {target}: {problem.strerror}") from problem
+        raise click.UsageError(f"{target}: cannot be written: {problem.strerror}") from problem
 
 
 def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from importlib.machinery import PathFinder
-from pathlib import Path
 
 _VERSION = re.compile(r"""^__version__\s*(?::[^=]*)?=\s*["']([^"']+)["']""", re.MULTILINE)
 
@@ -21,7 +21,8 @@ def _torch() -> str:
     spec = PathFinder.find_spec("torch")
     for folder in (spec and spec.submodule_search_locations) or ():
         try:
-            text = Path(folder, "version.py").read_text(encoding="utf-8")
+            with open(os.path.join(folder, "version.py"), encoding="utf-8") as file:
+                text = file.read()
         except (OSError, ValueError):
             continue
         if found := _VERSION.search(text):
