@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from flake8.api.legacy import get_style_guide
 from flake8.main.cli import main
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,18 +158,20 @@ def test(loader):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_each_fixture_shows_what_bnlint_finds_in_it(jobs) -> None:
-    folders = ("bn206_dropout_before_batchnorm", "bn405_epsilon_out_of_range", "bn203_bias_before_batchnorm")
-    files = [file for folder in folders for file in sorted((FIXTURES / folder).glob("*.py"))]
+def test_it_shows_what_bnlint_finds(jobs, monkeypatch) -> None:
+    """In the same paths: among the fixtures are folders in which files are joined."""
+    monkeypatch.chdir(FIXTURES)
+    folders = ["bn101_missing_eval", "bn203_bias_before_batchnorm", "bn405_epsilon_out_of_range"]
     expected = {
         (one.where.filename, one.where.row, one.where.column, one.code, f"{one.name}: {one.message}")
-        for file in files
-        for one in bnlint.lint(file)
+        for one in bnlint.lint(folders)
         if one.severity in SHOWN
     }
-    lines, _ = flake8("--jobs", jobs, "--format=%(path)s|%(row)d|%(col)d|%(code)s|%(text)s", *map(str, files))
+    lines, _ = flake8("--jobs", jobs, "--format=%(path)s|%(row)d|%(col)d|%(code)s|%(text)s", *folders)
     found = [line.split("|", 4) for line in lines]
-    assert {(path, int(row), int(column), code, text) for path, row, column, code, text in found} == expected
+    assert {
+        (os.path.abspath(path), int(row), int(column), code, text) for path, row, column, code, text in found
+    } == expected
     assert len(found) == len(expected) > 10
 
 
@@ -187,13 +192,14 @@ def test_columns_count_characters_in_any_encoding() -> None:
         ('per-file-ignores = { "net.py" = ["BN4"] }', []),
         ('extend-exclude = ["net.py"]', []),
         ('exclude = ["data/*"]', ["BN404", "BN405"]),
+        ("exit-zero = true", ["BN404", "BN405"]),
     ],
 )
 def test_the_settings_of_the_project_count(text, codes) -> None:
     settings(text)
     layers = "nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, eps=1.0, momentum=0.9), nn.ReLU(), nn.Conv2d(8, 1, 1))"
     write(net=f"from torch import nn\n\nlayers = {layers}\n")
-    assert sorted(line.split()[1] for line in flake8("net.py")[0]) == codes
+    assert sorted(line.split()[1] for line in flake8(".")[0]) == codes
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -235,7 +241,11 @@ def test_a_baseline_hides_what_it_knows_and_a_wrong_one_ends_flake8(project) -> 
     )
     assert done.returncode == 0
     assert flake8("net.py") == ([], 0)
-    write(net=NET.replace("        self.bn", "        self.last = nn.BatchNorm2d(8, momentum=0.9)\n        self.bn"))
+    write(
+        net=NET.replace(
+            "        self.bn", "        self.last = nn.BatchNorm2d(8, momentum=0.9)\n        self.bn"
+        )
+    )
     assert [line.split()[1] for line in flake8("net.py")[0]] == ["BN404"]
     project.joinpath("known.json").write_text("[")
     lines, status = flake8("net.py")
@@ -259,10 +269,41 @@ def test_a_fault_of_bnlint_is_a_finding_and_flake8_goes_on(monkeypatch, capsys) 
     assert "RuntimeError: of" in lines[0]
 
 
-def test_unused_comments_are_not_told_of_a_file_alone() -> None:
-    settings("report-unused-noqa = true")
-    write(net=NET.replace("eps=1.0)", "eps=1e-5)  # bnlint: ignore[BN405]"))
-    assert flake8("net.py") == ([], 0)
+@pytest.fixture
+def runs(project, monkeypatch):
+    """How often the engine runs, in whichever process."""
+    log = project / "runs.log"
+    run = pipeline.run
+
+    def logged(paths, *args):
+        with log.open("a") as stream:
+            stream.write(f"{' '.join(paths)}\n")
+        return run(paths, *args)
+
+    monkeypatch.setattr(pipeline, "run", logged)
+    return lambda: log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="each process begins anew")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_project_is_linted_once_for_all_processes(jobs, runs, capsys) -> None:
+    write(**{f"net_{number}": NET for number in range(20)})
+    assert main(["--isolated", "--select=BN", "--jobs", jobs, "."]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 20
+    assert runs() == ["."]
+
+
+def test_nothing_is_linted_where_nothing_of_it_is_selected(runs) -> None:
+    write(net=NET)
+    assert main(["--isolated", "--select=E,F", "net.py"]) == 0
+    assert runs() == []
+
+
+def test_python_programs_name_their_paths_later(capsys) -> None:
+    write(net=NET, good="x = 1\n")
+    guide = get_style_guide(select=["BN"])
+    assert [guide.check_files(paths).total_errors for paths in (["good.py"], ["net.py"], ["."])] == [0, 1, 1]
+    assert capsys.readouterr().out == f"{LINE}\n./{LINE}\n"
 
 
 def test_loading_the_plugin_loads_no_engine() -> None:

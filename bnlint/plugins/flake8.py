@@ -1,25 +1,38 @@
 """flake8: `flake8 --select BN`. Each run of flake8 loads this module, so it imports nothing heavy.
 
-flake8 hands over one file at a time, in several processes, as lines that may come from an editor. A
-file is analysed with all that it imports, but without those who import it: `bnlint` itself, which
-sees the whole project, may find more. flake8 knows no severities: what is below `fail-on` is not told.
-Wrong settings end it with a message; a fault of bnlint does not.
+flake8 hands over one file at a time, in several processes. What it shows is what `bnlint` finds in the
+paths that it was given, linted once, together: alone, each file would have to be read with all that
+it imports, and those who import it would be missing. Standard input is such a file, read from
+flake8's lines. flake8 knows no severities: what is below `fail-on` is not told. Wrong settings end it
+with a message; a fault of bnlint does not.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bnlint import __version__
 
 if TYPE_CHECKING:
+    import argparse
     import ast
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bnlint.config import Settings
-    from bnlint.finding import Finding
+    from bnlint.plugins.once import Once
+
+CODE = "BN"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What flake8 is told of each file: rows, columns from 0, and texts. `fault` is told of any file."""
+
+    lines: Mapping[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    fault: str = ""
 
 
 class Plugin:
@@ -27,42 +40,43 @@ class Plugin:
 
     name = "bnlint"
     version = __version__
+    options: argparse.Namespace
+    paths: tuple[str, ...]
+    project: Once[Told]
 
     def __init__(self, tree: ast.AST, filename: str, lines: Sequence[str]) -> None:  # noqa: ARG002
         self.filename = os.path.abspath(filename)
         self.lines = lines
 
+    @classmethod
+    def parse_options(cls, options: argparse.Namespace) -> None:
+        """Be ready for what flake8 was asked to look at, before it forks."""
+        cls.options = options
+        cls._look_at(tuple(options.filenames))
+
+    @classmethod
+    def _look_at(cls, paths: tuple[str, ...]) -> None:
+        from bnlint.plugins.once import Once
+
+        cls.paths, cls.project = paths, Once(partial(_lint, paths, cls.options))
+
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
-        """Row, column from 0, and one line of text for each finding in this file."""
-        from bnlint.report._excerpt import visible
+        """What is to be said of this file."""
+        if not _is_wanted(self.options) or self.filename.endswith(".ipynb"):
+            return  # flake8 takes the JSON of a notebook for Python: its rows would mean nothing
+        told = self._told()
+        for row, column, text in told.lines.get(self.filename, ()):
+            yield row, column, text, type(self)
+        if told.fault:
+            yield 1, 0, told.fault, type(self)
 
-        for finding in self._findings():
-            text = f"{finding.code} {finding.name}: {visible(finding.message)}"
-            yield finding.where.row, finding.where.column - 1, text, type(self)
-
-    def _findings(self) -> Sequence[Finding]:
-        """Those that flake8 is to show. A fault of bnlint is one of them: flake8 goes on."""
-        from bnlint.config import ConfigError
-        from bnlint.pipeline import internal_fault
-
-        if self.filename.endswith(".ipynb"):  # flake8 reads its JSON as Python: rows would mean nothing
-            return ()
-        try:
-            settings = _settings(self.filename)
-            return [one for one in self._lint(settings) if settings.fails(one)]
-        except ConfigError as problem:
-            from flake8.exceptions import ExecutionError  # type: ignore[import-untyped,unused-ignore]
-
-            raise ExecutionError(f"bnlint: {problem}") from problem
-        except Exception as problem:
-            return [internal_fault(problem, self.filename, "in flake8")]
-
-    def _lint(self, settings: Settings) -> Iterator[Finding]:
-        """The findings of this file, read from flake8's lines."""
-        from bnlint.pipeline import run
-
-        outcome = run([self.filename], settings, {self.filename: encoded(self.lines)})
-        return (one for one in outcome.findings if one.where.filename == self.filename)
+    def _told(self) -> Told:
+        paths = tuple(self.options.filenames)
+        if "-" in paths:
+            return _lint([self.filename], self.options, {self.filename: encoded(self.lines)})
+        if paths != self.paths:  # who calls flake8 from Python sets them after the options, and again
+            self._look_at(paths)
+        return self.project.get()
 
 
 def encoded(lines: Sequence[str]) -> bytes:
@@ -79,10 +93,41 @@ def encoded(lines: Sequence[str]) -> bytes:
         return data
 
 
-def _settings(filename: str) -> Settings:
-    """The settings of the project that a file is in, and two that flake8 asks for."""
-    from bnlint.config import load
+def _is_wanted(options: argparse.Namespace) -> bool:
+    """Does flake8's choice leave any of our codes? Where it has none, all plugins are on."""
+    chosen = (*(options.select or ()), *(options.extend_select or ()))
+    return not options.select or any(one.startswith(CODE) or CODE.startswith(one) for one in chosen)
 
-    # flake8 names each file, whether the user did or not. A comment that is of no use in one file
-    # may be of use where those who import it are known.
-    return replace(load([filename], {}), force_exclude=True, report_unused_noqa=False)
+
+def _lint(
+    paths: Sequence[str], options: argparse.Namespace, contents: Mapping[str, bytes] | None = None
+) -> Told:
+    """Lint as `bnlint` does; but what flake8 does not ask for is not looked at."""
+    from bnlint.config import ConfigError, load
+    from bnlint.pipeline import internal_fault
+
+    try:
+        settings = load(paths, {})
+        patterns = (*settings.exclude, *options.exclude, *options.extend_exclude)
+        return Told(_lines(paths, replace(settings, exclude=patterns), contents or {}))
+    except ConfigError as problem:
+        from flake8.exceptions import ExecutionError  # type: ignore[import-untyped,unused-ignore]
+
+        raise ExecutionError(f"bnlint: {problem}") from problem
+    except Exception as problem:
+        fault = internal_fault(problem, "", "in flake8")
+        return Told(fault=f"{fault.code} {fault.name}: {' '.join(fault.message.split())}")
+
+
+def _lines(
+    paths: Sequence[str], settings: Settings, contents: Mapping[str, bytes]
+) -> Mapping[str, list[tuple[int, int, str]]]:
+    """What is to be said of each file, on one line each."""
+    from bnlint.pipeline import run
+    from bnlint.report._excerpt import visible
+
+    told: dict[str, list[tuple[int, int, str]]] = {}
+    for one in filter(settings.fails, run(paths, settings, contents).findings):
+        line = one.where.row, one.where.column - 1, f"{one.code} {one.name}: {visible(one.message)}"
+        told.setdefault(one.where.filename, []).append(line)
+    return told
