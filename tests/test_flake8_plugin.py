@@ -73,6 +73,7 @@ def test_findings_are_lines_of_flake8() -> None:
     write(net=NET, good=NET.replace(", eps=1.0", ""))
     assert flake8("net.py", "good.py") == ([LINE], 1)
     assert flake8("good.py") == ([], 0)
+    assert flake8() == ([f"./{LINE}"], 1)
 
 
 def test_flake8_names_bnlint_among_its_plugins() -> None:

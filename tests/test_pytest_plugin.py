@@ -24,10 +24,9 @@ TESTS = NET + "\n\ndef test_python():\n    pass\n"
 
 @pytest.fixture
 def project(pytester, monkeypatch):
-    """A project with findings in a module, in a module of tests, and one without; no other plugin is on."""
+    """A project with findings in a module, in a module of tests, and one without."""
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p bnlint")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")  # it takes its time
     pytester.makepyfile(net=NET, test_net=TESTS, good="x = 1\n")
     return pytester
 
@@ -52,9 +51,7 @@ def test_nothing_of_it_without_the_option(project) -> None:
     assert collected(project) == ["test_net.py::test_python"]
 
 
-def test_pytest_finds_the_plugin_and_loads_no_engine_with_it(project, monkeypatch) -> None:
-    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    monkeypatch.delenv("PYTEST_ADDOPTS")
+def test_pytest_finds_the_plugin_and_loads_no_engine_with_it(project) -> None:
     project.makeconftest(
         "import sys\n"
         "def pytest_sessionfinish():\n"

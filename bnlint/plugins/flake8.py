@@ -52,7 +52,7 @@ class Plugin:
     def parse_options(cls, options: argparse.Namespace) -> None:
         """Be ready for what flake8 was asked to look at, before it forks."""
         cls.options = options
-        cls._look_at(tuple(options.filenames))
+        cls._look_at(_paths(options))
 
     @classmethod
     def _look_at(cls, paths: tuple[str, ...]) -> None:
@@ -71,7 +71,7 @@ class Plugin:
             yield 1, 0, told.fault, type(self)
 
     def _told(self) -> Told:
-        paths = tuple(self.options.filenames)
+        paths = _paths(self.options)
         if "-" in paths:
             return _lint([self.filename], self.options, {self.filename: encoded(self.lines)})
         if paths != self.paths:  # who calls flake8 from Python sets them after the options, and again
@@ -91,6 +91,11 @@ def encoded(lines: Sequence[str]) -> bytes:
         return text.encode(encoding)
     except (SyntaxError, UnicodeError):  # flake8 has read it as Latin-1
         return data
+
+
+def _paths(options: argparse.Namespace) -> tuple[str, ...]:
+    """What flake8 was asked to look at: the current folder if nothing was named."""
+    return tuple(options.filenames or ()) or (".",)
 
 
 def _is_wanted(options: argparse.Namespace) -> bool:
