@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 BUILT: Final = "built here: a new module is in train mode"
 """What set the mode of a module that nobody has switched."""
+DEEPEST: Final = 3
+"""How many levels of parts are looked at for one that was switched alone."""
+
 MADE_FROM: Final = "#made from"
 """The key of the arguments that something unknown was built with."""
 
@@ -76,7 +79,7 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Forward:
-    """A call of a model."""
+    """A call of a model; `resting` are the keys of its parts that were put into eval mode after it."""
 
     model: Value
     place: Place
@@ -88,6 +91,7 @@ class Forward:
     source: Value | None
     outside: bool = False
     parts_switched: bool = False
+    resting: frozenset[Hashable] = frozenset()
     trained: bool = False
 
 
@@ -433,6 +437,7 @@ class Events:
             self.run.library.source_of(args),
             self.sequel,
             self.parts_switched(model),
+            frozenset(self.resting(model)),
         )
         self.record.forwards.append(event)
         for _, flow in () if result is None else alternatives(result):
@@ -454,6 +459,19 @@ class Events:
         parts: ModeRecord | None = self.run.state.get(((model.key, "children"), MODE))
         own: ModeRecord | None = self.run.state.get((model.key, MODE))
         return parts is not None and (own is None or parts.time > own.time)
+
+    def resting(self, model: Obj | Sym, depth: int = 0) -> Iterator[Hashable]:
+        """The parts of a model that were put into eval mode after the model's own mode was set."""
+        own: ModeRecord | None = self.run.state.get((model.key, MODE))
+        for part in self.run.objects.registered.get(model.key, ()) if depth < DEEPEST else ():
+            if not isinstance(part, Obj):
+                continue
+            record: ModeRecord | None = self.run.state.get((part.key, MODE))
+            later = record is not None and (own is None or record.time > own.time)
+            if later and record is not None and {m.mode for m in record.modes} == {"eval"}:
+                yield part.key
+            elif not later:
+                yield from self.resting(part, depth + 1)
 
     def backward(self, value: Value) -> None:
         """A loss goes backward: every model call behind it is training."""

@@ -171,8 +171,8 @@ class Scripts:
                 where=where_of(event.place),
                 purpose=purpose,
                 modes=modes,
-                batchnorm=self.structure.has_batchnorm(event.model),
-                dropout=self.structure.has_dropout(event.model),
+                batchnorm=self.structure.has_batchnorm(event.model, event.resting),
+                dropout=self.structure.has_dropout(event.model, event.resting),
                 why=why,
                 path=tuple(self.path(event)),
                 stuck=None

@@ -253,13 +253,26 @@ class Structure:
 
     # does it contain BatchNorm?
 
-    def has_batchnorm(self, value: Value) -> Answer3:
-        """Whether a model contains BatchNorm, as far as its construction can be followed."""
-        return self.has(value, "batchnorm")
+    def has_batchnorm(self, value: Value, without: frozenset[Hashable] = frozenset()) -> Answer3:
+        """Whether a model contains BatchNorm, as far as its construction can be followed.
 
-    def has_dropout(self, value: Value) -> Answer3:
+        `without` are the keys of parts that do not count.
+        """
+        return self.has_outside(value, "batchnorm", without)
+
+    def has_dropout(self, value: Value, without: frozenset[Hashable] = frozenset()) -> Answer3:
         """Whether a model contains Dropout that drops anything."""
-        return self.has(value, "dropout")
+        return self.has_outside(value, "dropout", without)
+
+    def has_outside(self, value: Value, kind: Kind, without: frozenset[Hashable]) -> Answer3:
+        """Whether a model contains a layer of a kind outside of some of its parts."""
+        if not without:
+            return self.has(value, kind)
+        known, self.contains = self.contains, {(key, kind): "no" for key in without}
+        try:
+            return self.has(value, kind)
+        finally:
+            self.contains = known
 
     def has(self, value: Value, kind: Kind, depth: int = 0) -> Answer3:
         """Whether a model contains a layer of a kind."""
