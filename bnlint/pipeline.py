@@ -96,7 +96,7 @@ def run(
     kept = list(comments.keep(filter(settings.reports, everything)))
     if settings.report_unused_noqa:
         kept += filter(settings.reports, comments.unused(sorted(inside), settings.active))
-    findings = tuple(sources.place(one) for one in sorted(kept, key=_order))
+    findings = tuple(sorted(map(sources.place, kept), key=_order))
     outcome = Outcome(
         findings=findings,
         checked=len(found.files),
@@ -228,6 +228,6 @@ def _by_file(facts: Facts) -> dict[str, Facts]:
     }
 
 
-def _order(finding: Finding) -> tuple[str, int, int, str]:
+def _order(finding: Finding) -> tuple[str, int, int, int, str]:
     where = finding.where
-    return where.filename, where.row, where.column, finding.code
+    return where.filename, where.cell or 0, where.row, where.column, finding.code

@@ -111,7 +111,8 @@ class Reader:
             data = self.python(filename)
             if is_relevant(data):
                 return extract(data, filename)
-            parse(data, filename)  # nothing to learn, but what is broken is said
+            if not is_notebook(filename):  # the cells of those were parsed one by one
+                parse(data, filename)  # nothing to learn, but what is broken is said
         except Unreadable as error:
             self.faults.append(error.finding(filename))
         except RecursionError:
