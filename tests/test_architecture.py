@@ -23,7 +23,7 @@ ALLOWED = {
     "baseline": {"bnlint.baseline", "bnlint.config", "bnlint.finding", "bnlint.fingerprint"},
     "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
     "config": {"bnlint.config", "bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
-    "plugins": {"bnlint.config", "bnlint.finding", "bnlint.pipeline", "bnlint.report"},
+    "plugins": {"bnlint.config", "bnlint.finding", "bnlint.pipeline", "bnlint.plugins", "bnlint.report"},
     "suppress": {"bnlint.finding", "bnlint.config", "bnlint.source"},
 }
 """What each room may know of the others. A room that is not named here may need all."""

@@ -1,7 +1,7 @@
 """pytest: `pytest --bnlint` makes a test of each finding, marked `bnlint`.
 
-Every run of pytest loads this module, asked for or not: bnlint's engine is imported when files are
-collected. The paths that pytest was given are linted once, together, and each of their files that
+Every run of pytest loads this module, asked for or not: all else of bnlint is imported where it is
+asked for. The paths that pytest was given are linted once, together, and each of their files that
 pytest comes by is a collector: of its findings, or of one test that passes.
 """
 
