@@ -12,7 +12,7 @@ from bnlint.source import events, zoo
 from bnlint.source import summary as ir
 from bnlint.source.state import SetAt
 from bnlint.source.structure import Structure, where_of
-from bnlint.source.values import Args, ClassVal, Const, External, Obj, Place, Sym, Value, alternatives
+from bnlint.source.values import Args, ClassVal, Const, External, Func, Obj, Place, Sym, Value, alternatives
 
 EVALUATION: Final = frozenset(
     {
@@ -122,6 +122,12 @@ DUMMY: Final = frozenset(
     | {"arange", "noise", "fixed_noise", "dummy_input", "dummy", "z"}
 )
 """Data that is made up: such a forward only tries the model."""
+JOINING: Final = frozenset(
+    {"batch", "from_data_list", "cat", "concat", "concatenate", "vstack", "hstack", "sparse_collate"}
+)
+"""What a `collate_fn` calls that joins the rows of all samples."""
+STACKING: Final = frozenset({"stack", "default_collate"})
+"""What a `collate_fn` calls that keeps samples apart."""
 LOADERS: Final = ("DataLoader", "DataLoaderX", "MultiEpochsDataLoader")
 
 
@@ -164,7 +170,9 @@ class Scripts:
             stuck = self.stuck(event) if event.trained else None
             if purpose == "training" and stuck is None:
                 continue
-            if purpose == "evaluation" and (self.is_callers_choice(event) or self.is_wrapper(event)):
+            if purpose == "evaluation" and (
+                self.is_callers_choice(event) or self.is_wrapper(event) or asks_for_losses(event)
+            ):
                 continue
             yield Forward(
                 model=self.name(event.model),
@@ -383,6 +391,8 @@ class Scripts:
         given = loader.args.get(1, "batch_size")
         if loader.args.value(None, "batch_sampler") is not None or loader.args.open:
             return None
+        if self.joins_samples(loader.args.value(6, "collate_fn")):
+            return None
         where = where_of(loader.place)
         if given is None:
             return Setting(1, where, given=False)
@@ -394,6 +404,15 @@ class Scripts:
         if known.place is not None and known.place != given.place:
             steps = (Step(where_of(known.place), f"`{known.name or 'batch_size'}` is {known.value!r}"),)
         return Setting(known.value, where_of(given.place), evidence=steps)
+
+    def joins_samples(self, collate: Value | None) -> bool:
+        """Whether samples become one long one (graphs, points): BatchNorm sees its many rows."""
+        match None if collate is None else self.run.force(collate):
+            case Func(function=function):
+                return bool(function.calls & JOINING) and not function.calls & STACKING
+            case External(path=path):
+                return path.rpartition(".")[2] in JOINING
+        return False
 
     def frozen(self, model: Value) -> Answer3:
         """Whether the BatchNorm layers of a model may be kept in eval mode."""
@@ -459,6 +478,13 @@ class Scripts:
 def filter_step(place: Place) -> Step:
     """The filter that dropped the statistics from what is loaded."""
     return Step(where_of(place), "this filter lets no running statistics through")
+
+
+def asks_for_losses(event: events.Forward) -> bool:
+    """Whether a detector of torchvision is given targets: it answers with its losses in train mode only."""
+    cls = event.model.cls if isinstance(event.model, Obj) else None
+    detects = isinstance(cls, External) and cls.path.startswith("torchvision.models.detection.")
+    return detects and len(event.args.items) > 1
 
 
 def comes_from_zoo(model: Obj) -> bool:

@@ -19,6 +19,7 @@ WITH: Final = re.compile(
 WITHOUT: Final = re.compile(
     r"(alexnet|squeezenet|vit_|swin|convnext|deit|beit|mixer|maxvit_not|bert|gpt|clip)", re.IGNORECASE
 )
+FROZEN: Final = re.compile(r"(fasterrcnn|maskrcnn|keypointrcnn|retinanet|fcos)_\w+_fpn$")
 SEGMENTATION: Final = frozenset(
     {
         "Unet",
@@ -55,6 +56,8 @@ def has_batchnorm(path: str, architecture: str | None = None) -> Answer3 | None:
     if not is_home(path):
         return None
     last = path.rpartition(".")[2]
+    if path.startswith("torchvision.models.detection."):
+        return detector_has_batchnorm(last)
     if last in {"create_model", "get_model"}:
         return "unknown" if architecture is None else by_name(architecture)
     if path.startswith("segmentation_models_pytorch"):
@@ -62,6 +65,13 @@ def has_batchnorm(path: str, architecture: str | None = None) -> Answer3 | None:
     if last in {"from_name", "from_pretrained"}:
         return "yes" if "EfficientNet" in path else None
     return by_name(last) if by_name(last) != "unknown" else None
+
+
+def detector_has_batchnorm(name: str) -> Answer3 | None:
+    """Detectors of torchvision freeze the BatchNorm of a pretrained backbone; their second versions do not."""
+    if name.endswith("_v2") or name.startswith("ssdlite"):
+        return "yes"
+    return "no" if FROZEN.match(name) else None
 
 
 def by_name(name: str) -> Answer3:
