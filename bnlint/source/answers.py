@@ -32,7 +32,7 @@ NEAR: Final[frozenset[Kind]] = frozenset(
 
 CLASS_COUNT: Final = re.compile(
     r"^_?(num|n|nb|number_of)_?(class|classes|cls|labels|categories|outputs?)$|^(nclass|nclasses|classes|class_num|"
-    r"out_classes|classes_num|n_out|num_out)$",
+    r"out_classes|classes_num)$",
     re.IGNORECASE,
 )
 """Names of the number of classes."""

@@ -68,7 +68,7 @@ def has_batchnorm(path: str, architecture: str | None = None) -> Answer3 | None:
 
 
 def detector_has_batchnorm(name: str) -> Answer3 | None:
-    """Detectors of torchvision freeze the BatchNorm of a pretrained backbone; their second versions do not."""
+    """Detectors of torchvision freeze the BatchNorm of a pretrained backbone; second versions do not."""
     if name.endswith("_v2") or name.startswith("ssdlite"):
         return "yes"
     return "no" if FROZEN.match(name) else None
