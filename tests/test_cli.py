@@ -346,7 +346,8 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
             'Error: setting output-format: unknown value "jsn", the nearest is "json"',
         ),
         (["--per-file-ignores", "BN2"], 'Error: --per-file-ignores: expected PATTERN:RULES, got "BN2"'),
-        (["--config", "gone.toml"], "Error: gone.toml: cannot be read: No such file or directory"),
+        (["--config", "gone.toml"], "Error: gone.toml: no such file"),
+        (["--config", "pyproject.tml"], 'Error: pyproject.tml: no such file, the nearest is "pyproject.toml"'),
         (["--slect", "BN2"], "Error: No such option"),
         (
             ["--output-file", "no/such/folder.txt"],
@@ -356,6 +357,7 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
 )
 def test_wrong_use_is_one_clear_line(args: list[str], message: str) -> None:
     write(bad=BAD)
+    Path("pyproject.toml").touch()
     result = run("bad.py", *args)
     assert result.exit_code == 2
     assert message in result.stderr

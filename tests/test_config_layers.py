@@ -119,7 +119,7 @@ def test_two_spellings_of_a_pattern_are_one() -> None:
         ("select=BN2, BN3", '(did you mean select = ["BN2", "BN3"]?)'),
         ("select=[BN2]", '(did you mean select = ["BN2"]?)'),
         ("quiet=True", "(did you mean quiet = true?)"),
-        ("gone.toml", "gone.toml: cannot be read: No such file or directory"),
+        ("gone.toml", "gone.toml: no such file"),
         (".", ".: cannot be read: Is a directory"),
         (
             ["../pyproject.toml", "b.toml"],

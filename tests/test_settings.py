@@ -203,7 +203,7 @@ def test_a_threshold_is_explained_by_its_rule() -> None:
             ["--config", "selct=[]"],
             'Error: --config "selct=[]": unknown key "selct", the nearest is "select"',
         ),
-        (["--config", "gone.toml"], "Error: gone.toml: cannot be read: No such file or directory"),
+        (["--config", "gone.toml"], "Error: gone.toml: no such file"),
     ],
 )
 def test_wrong_use_exits_2(args: list[str], message: str) -> None:

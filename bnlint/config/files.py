@@ -102,6 +102,11 @@ def _placed(file: Path, problem: str) -> str:
 def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
+    except FileNotFoundError:
+        from bnlint.source.discover import nearest_path
+
+        near = nearest_path(str(file))
+        raise ConfigError(f"{file}: no such file" + (f', the nearest is "{near}"' if near else "")) from None
     except OSError as problem:
         raise ConfigError(f"{file}: cannot be read: {problem.strerror}") from problem
 

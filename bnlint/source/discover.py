@@ -90,17 +90,17 @@ def _refusal(path: str | os.PathLike[str]) -> str:
 
 def _missing(path: str) -> str:
     """That a path does not exist, and what is most like it."""
-    near = _nearest(path)
+    near = nearest_path(path)
     return "no such file or folder" + (f', the nearest is "{near}"' if near else "")
 
 
-def _nearest(path: str) -> str:
+def nearest_path(path: str) -> str:
     """The path that exists and is like another in each part; empty if there is none."""
     from difflib import get_close_matches  # only needed for what went wrong
 
     folder, name = os.path.split(path.rstrip(os.sep))
     if folder and not os.path.exists(folder):
-        folder = _nearest(folder) if folder != path else ""
+        folder = nearest_path(folder) if folder != path else ""
         if not folder:
             return ""
     try:
