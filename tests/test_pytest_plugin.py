@@ -189,7 +189,7 @@ def test_what_does_not_fail_is_a_warning(project, text) -> None:
     result = project.runpytest("--bnlint", "net.py")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
-        ["net.py::BN404:4:67", "*net.py:4: FindingWarning: BN404 momentum-convention: `momentum=0.9` of *"]
+        ["net.py::BN404:4:67", "*net.py:4: FindingWarning: BN404:4:67 momentum-convention: `momentum=0.9` of *"]
     )
 
 
@@ -280,6 +280,14 @@ def test_findings_in_notebooks_are_named_by_their_cell(project) -> None:
     result.stdout.fnmatch_lines(
         ["train.ipynb:cell 3:2:28: BN405 [[]error] *", "  2 | bn = nn.BatchNorm2d(8, eps=1.0)"]
     )
+
+
+def test_what_does_not_fail_in_a_notebook_is_a_warning(project) -> None:
+    settings(project, 'fail-on = "error"')
+    notebook(project, "from torch import nn\n", "bn = nn.BatchNorm2d(8, momentum=0.9)\n")
+    result = project.runpytest("--bnlint", "train.ipynb")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*train.ipynb:1: FindingWarning: BN404:cell 2:1:33 momentum-convention: *"])
 
 
 def test_notebooks_without_findings_pass_and_those_of_other_languages_are_skipped(project) -> None:

@@ -136,12 +136,11 @@ class FoundItem(pytest.Item):
         """Say what collecting has shown."""
         if self.project.fails(self.finding):
             pytest.fail(self.project.show(self.finding), pytrace=False)
-        self.warn(FindingWarning(f"{self.finding.code} {self.finding.name}: {self.finding.message}"))
+        self.warn(FindingWarning(f"{self.name} {self.finding.name}: {self.finding.message}"))
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Where the finding is, and what stands above its report."""
-        where = self.finding.where
-        return self.path, where.row - 1 if where.cell is None else None, f"{self.name} {self.finding.name}"
+        return self.path, self.finding.where.row - 1, f"{self.name} {self.finding.name}"
 
 
 def place(finding: Finding) -> str:
