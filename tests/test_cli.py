@@ -347,7 +347,10 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
         ),
         (["--per-file-ignores", "BN2"], 'Error: --per-file-ignores: expected PATTERN:RULES, got "BN2"'),
         (["--config", "gone.toml"], "Error: gone.toml: no such file"),
-        (["--config", "pyproject.tml"], 'Error: pyproject.tml: no such file, the nearest is "pyproject.toml"'),
+        (
+            ["--config", "pyproject.tml"],
+            'Error: pyproject.tml: no such file, the nearest is "pyproject.toml"',
+        ),
         (["--slect", "BN2"], "Error: No such option"),
         (
             ["--output-file", "no/such/folder.txt"],

@@ -189,7 +189,10 @@ def test_what_does_not_fail_is_a_warning(project, text) -> None:
     result = project.runpytest("--bnlint", "net.py")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
-        ["net.py::BN404:4:67", "*net.py:4: FindingWarning: BN404:4:67 momentum-convention: `momentum=0.9` of *"]
+        [
+            "net.py::BN404:4:67",
+            "*net.py:4: FindingWarning: BN404:4:67 momentum-convention: `momentum=0.9` of *",
+        ]
     )
 
 
