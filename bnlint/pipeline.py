@@ -118,9 +118,7 @@ def _compared(outcome: Outcome, paths: Sequence[str | os.PathLike[str]], setting
     from bnlint import baseline  # most runs have none
 
     known = baseline.read(settings.baseline)
-    new, gone = known.split(
-        outcome.findings, outcome.sources.lines, scope(paths), lambda code: code in settings.codes
-    )
+    new, gone = known.split(outcome.findings, outcome.sources.lines, scope(paths), settings.looks_for)
     return replace(outcome, findings=new, gone=gone)
 
 

@@ -15,15 +15,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bnlint.config import FAULT, ConfigError, nearest, selector
+from bnlint.config import FAULT, UNUSED, ConfigError, nearest, selector
 from bnlint.finding import Finding, Where
 from bnlint.source.read import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-UNUSED = "unused-noqa"
-"""What BN000 says of a comment that silences nothing."""
 
 _MARKS = (b"noqa", b"bnlint")
 _NOQA = re.compile(r"#\s*noqa(?![\w-])(?P<colon>\s*:\s*(?P<codes>.*))?", re.IGNORECASE)

@@ -225,3 +225,12 @@ def test_the_message_names_the_threshold_that_is_in_force() -> None:
     Path("train.py").write_text(TRAIN)
     text = run("train.py", "--config", "tiny-batch = 64").stdout
     assert "below 64; use 64 to 128" in " ".join(text.split())
+
+
+def test_a_baseline_holds_comments_that_silence_nothing() -> None:
+    Path("a.py").write_text("import torch\n\nx = 1  # noqa: BN405\n")
+    run(".", "--baseline", "known.json", "--write-baseline", "--report-unused-noqa")
+    assert found(".", "--baseline", "known.json", "--report-unused-noqa") == []
+    assert "nothing any more" not in run(".", "--baseline", "known.json").stderr
+    Path("a.py").write_text("import torch\n")
+    assert "nothing any more" in run(".", "--baseline", "known.json", "--report-unused-noqa").stderr

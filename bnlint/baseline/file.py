@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnlint.config import ConfigError
+from bnlint.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +71,7 @@ def save(file: str | os.PathLike[str], entries: Iterable[Entry]) -> None:
     findings = ",\n".join("    " + json.dumps(item, ensure_ascii=False) for item in items)
     text = f'{{\n  "version": {VERSION},\n  "tool": "bnlint",\n  "findings": [\n{findings}\n  ]\n}}\n'
     try:
-        _replace(os.path.realpath(file), text.encode("utf-8", "backslashreplace"))
+        write(file, text.encode("utf-8", "backslashreplace"))
     except OSError as problem:
         raise BaselineError(f"{file}: cannot be written: {problem.strerror}") from problem
 
@@ -110,14 +111,3 @@ def _entry(item: object, label: str) -> Entry:
         if not isinstance(item.get(key), str):
             raise BaselineError(f'{label}: its "{key}" is {"not a string" if key in item else "missing"}')
     return Entry(**{key: item[key] for key in _KEYS})
-
-
-def _replace(target: str, data: bytes) -> None:
-    beside = f"{target}.{os.getpid()}.part"
-    try:
-        with open(beside, "xb") as stream:
-            stream.write(data)
-        os.replace(beside, target)
-    finally:
-        if os.path.exists(beside):
-            os.unlink(beside)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnlint.cli import COMMANDS, FINDINGS, WRONG, terminal
+from bnlint.cli import WRONG, terminal
+from bnlint.cli.outcome import explain, show, status, tell
 from bnlint.cli.words import OneOf, Selectors, Words, formats, severities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from bnlint.baseline import Entry
     from bnlint.config import Settings
     from bnlint.pipeline import Outcome
 
@@ -37,8 +37,6 @@ HEADINGS = {
 """How the help groups the options."""
 COUNTED = ("full", "concise", "json")
 """Formats in which statistics can be shown."""
-MANY = 10
-"""Entries of a baseline that are listed."""
 SINGLE = (
     "output_format",
     "output_file",
@@ -120,7 +118,7 @@ def lint(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
     try:
         paths, contents = _input(paths, options["stdin_filename"])
         settings = config.load(paths, _given(options), config=options["config"], isolated=options["isolated"])
-        _explain(f"settings: {settings.file or 'defaults'}", settings)
+        explain(f"settings: {settings.file or 'defaults'}", settings)
         if settings.statistics and settings.output_format not in COUNTED:
             raise click.UsageError(
                 f"--statistics: not as {settings.output_format}, but as {', '.join(COUNTED)}"
@@ -130,9 +128,9 @@ def lint(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
         outcome = _run(paths, settings, contents)
     except config.ConfigError as problem:
         raise click.UsageError(str(problem)) from None
-    _tell(outcome, settings)
-    _show(outcome, settings, options["color"])
-    ctx.exit(_status(outcome, settings))
+    tell(outcome, settings)
+    show(outcome, settings, options["color"])
+    ctx.exit(status(outcome, settings))
 
 
 def _input(paths: Sequence[str], name: str | None) -> tuple[tuple[str, ...], dict[str, bytes]]:
@@ -194,106 +192,10 @@ def _write_baseline(paths: Sequence[str], settings: Settings, contents: Mapping[
     if file is None:
         raise click.UsageError("--write-baseline: where to? Name the file with --baseline FILE")
     outcome = _run(paths, replace(settings, baseline=None), contents)
-    _tell(outcome, settings)
+    tell(outcome, settings)
     if outcome.internal:
         return WRONG  # what is not known must not be written down as all that there is
-    written = baseline.write(
-        file, outcome.findings, outcome.sources.lines, scope(paths), lambda code: code in settings.codes
-    )
+    written = baseline.write(file, outcome.findings, outcome.sources.lines, scope(paths), settings.looks_for)
     if not settings.quiet:
         click.echo(f"bnlint: {file}: {written}", err=True)
     return WRONG if outcome.wrong else 0
-
-
-def _tell(outcome: Outcome, settings: Settings) -> None:
-    """What goes to stderr: wrong paths always, notes unless they are not wanted."""
-    for path, reason in outcome.wrong.items():
-        near = _meant_command(path) if reason.startswith("no such") else ""
-        click.echo(f"bnlint: {path}: {reason}{near}", err=True)
-    if outcome.internal:
-        click.echo("bnlint: internal fault, see BN000; please report it", err=True)
-    if not settings.quiet:
-        for note in _notes(outcome):
-            click.echo(f"bnlint: {note}", err=True)
-        if not outcome.checked and not outcome.wrong:
-            click.echo("bnlint: no Python files or notebooks found", err=True)
-    for path in outcome.excluded:
-        _explain(f"{os.path.relpath(path)}: excluded", settings)
-    _explain(f"checked {outcome.checked} file{'' if outcome.checked == 1 else 's'}", settings)
-
-
-def _notes(outcome: Outcome) -> list[str]:
-    """Comments that are wrong, files that were not looked at, and entries of the baseline that are done."""
-    skipped = [f"{os.path.relpath(name)}: skipped: {why}" for name, why in outcome.skipped.items()]
-    return [*outcome.notes, *skipped, *_gone(outcome.gone)]
-
-
-def _gone(entries: Sequence[Entry]) -> Iterator[str]:
-    """The entries of the baseline of which nothing is left, as many as one likes to read."""
-    if entries:
-        some = "1 entry matches" if len(entries) == 1 else f"{len(entries)} entries match"
-        yield f"baseline: {some} nothing any more; --write-baseline takes them out:"
-        yield from (f"  {entry}" for entry in entries[:MANY])
-    if len(entries) > MANY:
-        yield f"  and {len(entries) - MANY} more"
-
-
-def _explain(line: str, settings: Settings) -> None:
-    if settings.verbose:
-        click.echo(f"bnlint: {line}", err=True)
-
-
-def _meant_command(path: str) -> str:
-    """A misspelt command looks like a path."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(path, COMMANDS, n=1)
-    return f' (did you mean the command "{near[0]}"?)' if near else ""
-
-
-def _show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # noqa: FBT001
-    """Write the findings to where they were asked for."""
-    target = settings.output_file
-    if target is None:
-        text = _rendered(outcome, settings, terminal.width(), links=terminal.follows_links())
-        click.echo(text, nl=False, color=terminal.colors(color))
-        return
-    from bnlint.cli.writing import write
-
-    text = _rendered(outcome, settings, terminal.WIDTH, links=False)
-    try:
-        write(os.fspath(target), text if color else click.unstyle(text))
-    except OSError as problem:
-        raise click.UsageError(f"{target}: cannot be written: {problem.strerror}") from problem
-
-
-def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:
-    """The findings in the format that was asked for."""
-    from bnlint import __version__, report
-    from bnlint.pipeline import about
-    from bnlint.report import _statistics
-
-    form = report.load(settings.output_format)
-    view = report.View(
-        lines=outcome.sources.lines,
-        about=about,
-        paint=terminal.paint,
-        base=os.getcwd(),
-        width=width,
-        version=__version__,
-        **({"link": terminal.link} if links else {}),
-    )
-    if settings.statistics:
-        text = _statistics.render(outcome.findings, view, settings.output_format)
-    else:
-        text = form.render(outcome.findings, view)
-    closing = form.SUMMARY and not settings.quiet and outcome.checked
-    return text + (report.summary(outcome.findings, outcome.checked, view) if closing else "")
-
-
-def _status(outcome: Outcome, settings: Settings) -> int:
-    """The exit status. `--exit-zero` is about findings: it hides no wrong use and no fault."""
-    if outcome.internal or outcome.wrong:
-        return WRONG
-    failed = any(map(settings.fails, outcome.findings))
-    return FINDINGS if failed and not settings.exit_zero else 0

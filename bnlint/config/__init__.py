@@ -9,7 +9,7 @@ from bnlint.config.errors import ConfigError, nearest
 from bnlint.config.files import TABLE, find
 from bnlint.config.keys import KEYS
 from bnlint.config.merge import load
-from bnlint.config.selectors import FAULT, FAULT_NAMES, selector
+from bnlint.config.selectors import FAULT, FAULT_NAMES, UNUSED, selector
 from bnlint.config.settings import Settings
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "FAULT_NAMES",
     "KEYS",
     "TABLE",
+    "UNUSED",
     "ConfigError",
     "Settings",
     "find",

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 FAULT = "BN000"
-FAULT_NAMES = ("unreadable-source", "internal-fault", "unused-noqa")
+UNUSED = "unused-noqa"
+FAULT_NAMES = ("unreadable-source", "internal-fault", UNUSED)
 """What BN000 says. It is no rule: it is on whatever is selected, and is turned off by its own names only."""
 
 

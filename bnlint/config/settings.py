@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnlint.config.selectors import FAULT, named, rank
+from bnlint.config.selectors import FAULT, FAULT_NAMES, UNUSED, named, rank
 from bnlint.finding import SEVERITIES
 from bnlint.source.discover import EXCLUDE, matches
 
@@ -51,6 +51,12 @@ class Settings:
     def active(self, selector: str, filename: str) -> bool:
         """Is all that a selector names on in a file? What a rule that is off would say is not known."""
         return all(self._asks(code, name, filename) for code, name in named(selector))
+
+    def looks_for(self, word: str) -> bool:
+        """Is a rule on, by its code, or something that BN000 says, by its name?"""
+        if word == UNUSED:
+            return self.report_unused_noqa and word not in self.muted
+        return word in self.codes or (word in FAULT_NAMES and word not in self.muted)
 
     def fails(self, finding: Finding) -> bool:
         """Is a finding grave enough for exit status 1?"""

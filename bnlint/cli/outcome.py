@@ -1,0 +1,115 @@
+"""What a run came to: notes on standard error, the report, and the exit status."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from bnlint.cli import COMMANDS, FINDINGS, WRONG, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bnlint.baseline import Entry
+    from bnlint.config import Settings
+    from bnlint.pipeline import Outcome
+
+MANY = 10
+"""Entries of a baseline that are listed."""
+
+
+def tell(outcome: Outcome, settings: Settings) -> None:
+    """What goes to stderr: wrong paths always, notes unless they are not wanted."""
+    for path, reason in outcome.wrong.items():
+        near = _meant_command(path) if reason.startswith("no such") else ""
+        click.echo(f"bnlint: {path}: {reason}{near}", err=True)
+    if outcome.internal:
+        click.echo("bnlint: internal fault, see BN000; please report it", err=True)
+    if not settings.quiet:
+        for note in _notes(outcome):
+            click.echo(f"bnlint: {note}", err=True)
+        if not outcome.checked and not outcome.wrong:
+            click.echo("bnlint: no Python files or notebooks found", err=True)
+    for excluded in outcome.excluded:
+        explain(f"{os.path.relpath(excluded)}: excluded", settings)
+    explain(f"checked {outcome.checked} file{'' if outcome.checked == 1 else 's'}", settings)
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    """Comments that are wrong, files that were not looked at, and entries of the baseline that are done."""
+    skipped = [f"{os.path.relpath(name)}: skipped: {why}" for name, why in outcome.skipped.items()]
+    return [*outcome.notes, *skipped, *_gone(outcome.gone)]
+
+
+def _gone(entries: Sequence[Entry]) -> Iterator[str]:
+    """The entries of the baseline of which nothing is left, as many as one likes to read."""
+    if entries:
+        some = "1 entry matches" if len(entries) == 1 else f"{len(entries)} entries match"
+        yield f"baseline: {some} nothing any more; --write-baseline takes them out:"
+        yield from (f"  {entry}" for entry in entries[:MANY])
+    if len(entries) > MANY:
+        yield f"  and {len(entries) - MANY} more"
+
+
+def explain(line: str, settings: Settings) -> None:
+    """What goes to stderr where somebody wants to know it all."""
+    if settings.verbose:
+        click.echo(f"bnlint: {line}", err=True)
+
+
+def _meant_command(path: str) -> str:
+    """A misspelt command looks like a path."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(path, COMMANDS, n=1)
+    return f' (did you mean the command "{near[0]}"?)' if near else ""
+
+
+def show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # noqa: FBT001
+    """Write the findings to where they were asked for."""
+    target = settings.output_file
+    if target is None:
+        text = _rendered(outcome, settings, terminal.width(), links=terminal.follows_links())
+        click.echo(text, nl=False, color=terminal.colors(color))
+        return
+    from bnlint.writing import write
+
+    text = _rendered(outcome, settings, terminal.WIDTH, links=False)
+    try:
+        write(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
+    except OSError as problem:
+        raise click.UsageError(f"{target}: cannot be written: {problem.strerror}") from problem
+
+
+def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:
+    """The findings in the format that was asked for."""
+    from bnlint import __version__, report
+    from bnlint.pipeline import about
+    from bnlint.report import _statistics
+
+    form = report.load(settings.output_format)
+    view = report.View(
+        lines=outcome.sources.lines,
+        about=about,
+        paint=terminal.paint,
+        base=os.getcwd(),
+        width=width,
+        version=__version__,
+        **({"link": terminal.link} if links else {}),
+    )
+    if settings.statistics:
+        text = _statistics.render(outcome.findings, view, settings.output_format)
+    else:
+        text = form.render(outcome.findings, view)
+    closing = form.SUMMARY and not settings.quiet and outcome.checked
+    return text + (report.summary(outcome.findings, outcome.checked, view) if closing else "")
+
+
+def status(outcome: Outcome, settings: Settings) -> int:
+    """The exit status. `--exit-zero` is about findings: it hides no wrong use and no fault."""
+    if outcome.internal or outcome.wrong:
+        return WRONG
+    failed = any(map(settings.fails, outcome.findings))
+    return FINDINGS if failed and not settings.exit_zero else 0

@@ -1,0 +1,22 @@
+"""Writing a file such that nobody ever reads half of it."""
+
+from __future__ import annotations
+
+import os
+
+
+def write(target: str | os.PathLike[str], data: bytes) -> None:
+    """Replace a file at once, also one that a link leads to; a device or a pipe is written to."""
+    target = os.path.realpath(target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "wb") as stream:
+            stream.write(data)
+        return
+    beside = f"{target}.{os.getpid()}.part"
+    try:
+        with open(beside, "xb") as stream:
+            stream.write(data)
+        os.replace(beside, target)
+    finally:
+        if os.path.exists(beside):
+            os.unlink(beside)
