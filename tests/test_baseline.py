@@ -332,17 +332,21 @@ def test_no_findings_are_a_baseline_as_well() -> None:
         assert code.split() == ([], [])
 
 
-def test_long_texts_are_shortened_and_still_told_apart() -> None:
-    long = "loader = DataLoader(data, " + "shuffle=True, " * 5
-    with project({"a.py": (f"{long}batch_size=1)",)}) as code:
-        rule, where = BUGS[LOADER], Where(code.path("a.py"), 1, 1, 1, 9)
-        finding = Finding(*rule, "message", "warning", "high", where)
-        baseline.write(code.file, [finding], code.lines, [code.folder])
+@pytest.mark.parametrize(("length", "kept"), [(79, 79), (80, 80), (81, 79)])
+def test_long_texts_are_shortened_and_still_told_apart(length, kept) -> None:
+    def lines(_where: Where) -> list[str]:
+        return [text]
+
+    with project({"a.py": ()}) as code:
+        text = "größe = " + "9" * (length - 8)
+        finding = Finding("BN301", "tiny-batch", "message", "warning", "high", Where(code.path("a.py")))
+        baseline.write(code.file, [finding], lines, [code.folder])
         known = baseline.read(code.file)
-        assert [one.text for one in known.entries] == [f"{long}batch_size=1)"[:79] + "…"]
-        assert known.split([finding], code.lines, [code.folder]) == ((), ())
-        after = code.become({"a.py": (f"{long}batch_size=2)",)})
-        assert known.split([finding], after.lines, [code.folder]) == ((finding,), known.entries)
+        assert [one.text for one in known.entries] == [text[:kept] + "…" * (kept < length)]
+        assert "größe" in code.file.read_text(encoding="utf-8")
+        assert known.split([finding], lines, [code.folder]) == ((), ())
+        text += "0"
+        assert known.split([finding], lines, [code.folder]) == ((finding,), known.entries)
 
 
 @pytest.mark.parametrize(
@@ -468,6 +472,26 @@ def test_a_third_equal_finding_is_new() -> None:
         assert gone == []
 
 
+AT = (5, 1, 5, 9, 1), (1, 1, 1, 9, 2)
+"""The fifth row of a notebook's first cell, and the first row of the second."""
+
+
+def test_the_last_of_equal_findings_is_called_new() -> None:
+    with project({"a.py": (LOADER,), "b.ipynb": (LOADER,)}) as code:
+        code.write()
+        after = code.become({"a.py": (LOADER,), "b.ipynb": ("", LOADER, LOADER, "", LOADER)})
+        assert [one.where.cell for one in after.split()[0]] == [3, 5]
+        low, next_cell = (replace(code.findings[1], where=Where(code.path("b.ipynb"), *at)) for at in AT)
+        for both in ([low, next_cell], [next_cell, low]):
+            new, _ = baseline.read(code.file).split(both, lambda _: [LOADER] * 5, [code.path("b.ipynb")])
+            assert new == (next_cell,)
+        left = code.findings[0]
+        right = replace(left, where=replace(left.where, column=20))
+        known = baseline.read(code.file)
+        for both in ([left, right], [right, left]):
+            assert known.split(both, lambda _: [LOADER], [code.path("a.py")]) == ((right,), ())
+
+
 def test_a_bug_that_is_fixed_does_not_hide_its_copy() -> None:
     with project({"a.py": (LOADER,), "b.py": ()}) as code:
         code.write()
@@ -496,6 +520,7 @@ def test_a_moved_file_is_known_where_only_its_new_place_is_linted() -> None:
         (["old/a.py"], ["new/b.py", "old/c.py"], "new/b.py"),
         (["src/x/a.py", "src/y/a.py"], ["lib/w/a.py", "lib/x/a.py", "lib/y/a.py"], "lib/w/a.py"),
         (["src/x/a.py"], ["a/a.py", "b/x/a.py"], "a/a.py"),
+        (["src/a.py"], ["lib/a.py", "lib/src/a.py"], "lib/a.py"),
         (["model.py"], ["a/__init__.py", "model/__init__.py"], "model/__init__.py"),
     ],
 )
@@ -507,14 +532,43 @@ def test_a_moved_file_is_rather_one_whose_path_looks_like_it(before, after, new)
         assert gone == []
 
 
+def test_of_two_moved_files_the_last_is_called_gone() -> None:
+    with project({"x/a.py": (LOADER,), "y/a.py": (LOADER,)}) as code:
+        code.write()
+        after = code.become({"z/a.py": ("", LOADER)})
+        assert after.split() == ([], [replace(ENTRY, filename="y/a.py")])
+        after = after.become({"z/b.py": ("", LOADER), "z/c.py": (LOADER,), "z/d.py": ("", LOADER)})
+        assert [one.where.filename for one in after.split()[0]] == [code.path("z/d.py")]
+        mixed = after.findings[::-1]
+        new, _ = baseline.read(code.file).split(mixed, after.lines, [code.folder])
+        assert [one.where.filename for one in new] == [code.path("z/d.py")]
+
+
+def test_a_file_that_is_a_broken_link_is_still_there() -> None:
+    with project({"a.py": (LOADER,)}) as code:
+        code.write()
+        after = code.become({"b.py": (LOADER,)})
+        Path(code.path("a.py")).symlink_to("nowhere")
+        assert after.split() == (after.findings, [replace(ENTRY, filename="a.py")])
+
+
+def test_a_file_that_is_only_in_an_editor_is_there() -> None:
+    with project({"a.py": (LOADER, EPS)}) as code:
+        code.write()
+        texts = {"a.py": (EPS,), "b.py": (LOADER,)}
+        after = replace(code.become({}), files=texts)
+        assert after.split() == (after.findings[1:], [replace(ENTRY, filename="a.py")])
+
+
 def test_entries_of_files_that_were_removed_are_gone() -> None:
     with project({"src/a.py": (LOADER,), "lib/b.py": (LOADER,)}) as code:
         code.write()
         after = code.become({})
         assert after.split("src") == ([], [ENTRY])
         assert after.split("src/a.py") == ([], [ENTRY])
-        assert after.split("sr", "src/a", "other") == ([], [])
+        assert after.split("sr", "src/a", "other", "lib/other/") == ([], [])
         assert [one.filename for one in after.split()[1]] == ["lib/b.py", "src/a.py"]
+        assert [one.filename for one in after.become({"src/a.py": ()}).split()[1]] == ["lib/b.py", "src/a.py"]
 
 
 FAULT = Finding("BN000", "unreadable-source", "message", "error", "high", Where("", 1))
@@ -558,6 +612,8 @@ def test_the_baseline_may_lie_beside_the_project_or_move() -> None:
         baseline.write(file, code.findings, code.lines, [code.folder])
         assert [one.filename for one in baseline.read(file).entries] == ["../a.py", "../b.py"]
         assert baseline.read(file).split(code.findings, code.lines, [code.folder]) == ((), ())
+        _, gone = baseline.read(file).split([], code.lines, [code.path("src/a.py")])
+        assert gone == (replace(ENTRY, filename="../a.py"),)
         file.rename(code.file)
         assert code.split() == ([], [])
 
@@ -572,6 +628,9 @@ def test_links_lead_to_the_same_entries(tmp_path: Path) -> None:
         assert known.split(way.findings, way.lines, [way.folder / "src"]) == ((), ())
         assert known.split([], way.lines, [way.folder / "src"]) == ((), (ENTRY,))
         assert known.split([], way.lines, [way.folder / "src" / "a.py"]) == ((), (ENTRY,))
+        assert known.split([], way.lines, [way.folder]) == ((), (ENTRY,))
+        fault = replace(FAULT, where=Where(way.path("src/a.py")))
+        assert known.split([fault], way.lines, [code.folder]) == ((fault,), ())
 
 
 def test_a_baseline_that_is_a_link_stays_one(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 def real(path: str | os.PathLike[str]) -> str:
     """The absolute path, with all links on the way to it followed; a file may be a link itself."""
+    path = os.path.abspath(path)
     return os.path.realpath(path) if os.path.isdir(path) else str(folder_of(path) / os.path.basename(path))
 
 
 def folder_of(file: str | os.PathLike[str]) -> Path:
     """The absolute folder that a file lies in."""
-    return Path(os.path.realpath(os.path.dirname(os.path.abspath(file))))
+    return Path(os.path.realpath(os.path.dirname(file)))
 
 
 def name(filename: str, folder: Path) -> str:
