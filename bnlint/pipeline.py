@@ -16,6 +16,7 @@ from bnlint.finding import Finding, Where
 from bnlint.report import About, Report, View
 from bnlint.source import Analysis, analyse, silent
 from bnlint.source.discover import discover
+from bnlint.source.exclude import CACHE
 from bnlint.source.texts import Sources
 from bnlint.suppress import Suppressions
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from bnlint.source import Progress
 
 _INTERNAL = "internal-fault"
+FEW = 2
+"""From so many files on it is worth a look whether their facts are known."""
 
 ABOUT_FAULTS = """\
 What bnlint has to say of files and comments rather than of BatchNorm.
@@ -82,7 +85,7 @@ def run(
         given=frozenset(contents),
         root=settings.file.parent if settings.file else "",
     )
-    analyses = _analyse(found.files, contents, progress)
+    analyses = _known(found.files, settings, contents, progress)
     sources = Sources(contents, {name: book for one in analyses for name, book in one.notebooks.items()})
     claims = [claim for one in analyses for claim in _judge(one.facts, settings)]
     inside = frozenset(map(str, found.files))  # imports lead the engine to other files as well
@@ -102,7 +105,7 @@ def run(
         checked=len(found.files),
         internal=any(one.name == _INTERNAL for one in everything),
         wrong=found.wrong,
-        skipped=sources.skipped(),
+        skipped={name: why for one in analyses for name, why in one.skipped.items()},
         excluded=found.excluded,
         notes=tuple(comments.notes()),
         sources=sources,
@@ -163,6 +166,18 @@ def internal_fault(problem: Exception, filename: str, doing: str) -> Finding:
     line = f"{own[-1][0].relative_to(here.parent).as_posix()}:{own[-1][1]}" if own else "?"
     message = f"bnlint failed {doing}: {type(problem).__name__}: {problem} ({line}); please report it"
     return Finding(FAULT, _INTERNAL, message, "error", "high", Where(filename, 1, 1, 1, 1))
+
+
+def _known(
+    files: tuple[Path, ...], settings: Settings, contents: Mapping[str, bytes], progress: Progress
+) -> list[Analysis]:
+    """The facts of a project, from the cache if they are known."""
+    if settings.no_cache or contents or len(files) < FEW:
+        return _analyse(files, contents, progress)
+    from bnlint.source.cache import cached
+
+    folder = settings.cache_dir or (settings.file.parent if settings.file else Path.cwd()) / CACHE
+    return cached(folder, files, lambda: _analyse(files, contents, progress))
 
 
 def _analyse(

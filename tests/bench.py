@@ -63,7 +63,7 @@ def main() -> None:
     path = sys.argv[1] if len(sys.argv) > 1 else None
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     if path is not None:
-        lint = [BNLINT, "--isolated", "--output-format", "json", path]
+        lint = [BNLINT, "--isolated", "--no-cache", "--output-format", "json", path]
         compare(
             "CPU, the tree", lint, [RUFF, "check", "--no-cache", "--isolated", path], rounds, clock=0, most=6
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bnlint.source import extract, link
 from bnlint.source import values as v
+from bnlint.source.disk import Disk
 from bnlint.source.interpret import Interpreter
 
 FUEL = 100_000
@@ -23,7 +24,7 @@ class Program:
             path.write_text(textwrap.dedent(text), encoding="utf-8")
         names = [str(folder / name) for name in files]
         summaries = {name: extract.extract(Path(name).read_bytes(), name) for name in names}
-        self.project = link.Project(summaries)
+        self.project = link.Project(summaries, Disk())
         self.run = Interpreter(self.project)
         for name in sorted(summaries):
             self.project.start(self.run, self.project.module(name))

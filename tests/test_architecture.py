@@ -18,7 +18,7 @@ ALLOWED = {
     "facts": {"bnlint.finding"},
     "rule": {"bnlint.facts", "bnlint.finding", "bnlint.rules"},
     "rules": {"bnlint.facts", "bnlint.finding", "bnlint.rule"},
-    "source": {"bnlint.facts", "bnlint.finding", "bnlint.source"},
+    "source": {"bnlint.facts", "bnlint.finding", "bnlint.source", "bnlint.writing"},
     "fingerprint": {"bnlint.finding"},
     "baseline": {
         "bnlint.baseline",

@@ -6,6 +6,7 @@ import pytest
 from programs import Program
 
 from bnlint.source import extract, link
+from bnlint.source.disk import Disk
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def summary(text):
 
 class TestWhatMatters:
     def names(self, text):
-        program = link.Project({"a.py": summary(text)})
+        program = link.Project({"a.py": summary(text)}, Disk())
         return {f.name for f in link.functions_of([summary(text)]) if program.matters(f)}
 
     def test_functions_that_switch_and_their_callers(self):

@@ -32,7 +32,7 @@ HEADINGS = {
     ),
     "Output": ("--output-format", "--output-file", "--fail-on", "--exit-zero", "--statistics"),
     "Old code": ("--baseline", "--write-baseline", "--report-unused-noqa"),
-    "Settings": ("--config", "--isolated"),
+    "Settings": ("--config", "--isolated", "--no-cache", "--cache-dir"),
 }
 """How the help groups the options."""
 COUNTED = ("full", "concise", "json")
@@ -47,6 +47,8 @@ SINGLE = (
     "respect_gitignore",
     "baseline",
     "report_unused_noqa",
+    "no_cache",
+    "cache_dir",
     "verbose",
     "quiet",
 )
@@ -102,6 +104,8 @@ class Grouped(click.Command):
 @click.option(
     "--config", multiple=True, metavar="FILE|KEY=VALUE", help="Take [tool.bnlint] from this file; set a key."
 )
+@flag("--no-cache", "Neither look up what earlier runs found out nor keep it.")
+@click.option("--cache-dir", type=click.Path(file_okay=False), metavar="DIR", help="Where that is kept.")
 @click.option("--isolated", is_flag=True, help="Take no settings from files.")
 @flag("-v --verbose", "Say which settings and how many files were used.")
 @flag("-q --quiet", "Show findings and errors only.")

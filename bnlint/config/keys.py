@@ -76,6 +76,13 @@ _FIXED = (
         example="bnlint-baseline.json",
     ),
     Key("report-unused-noqa", Flag(), "Report comments that silence nothing.", default=False),
+    Key("no-cache", Flag(), "Neither look up what earlier runs found out nor keep it.", default=False),
+    Key(
+        "cache-dir",
+        File(absolute=True),
+        "Where that is kept, in place of .bnlint_cache beside the settings.",
+        example=".cache/bnlint",
+    ),
     Key("verbose", Flag(), "Say which settings and how many files were used.", default=False),
     Key("quiet", Flag(), "Show findings and errors only.", default=False),
 )

@@ -22,8 +22,8 @@ class Settings:
 
     `codes` are the rules that are on, `muted` the names of BN000 that were turned off, `thresholds`
     those that were set, by the code of their rule. Patterns with a slash are absolute, others are
-    names of files or folders. `baseline` is absolute; `output_file` is as it was given on the command
-    line, or absolute. `file` is where settings were read.
+    names of files or folders. `baseline` and `cache_dir` are absolute; `output_file` is as it was
+    given on the command line, or absolute. `file` is where settings were read.
     """
 
     codes: frozenset[str]
@@ -39,6 +39,8 @@ class Settings:
     statistics: bool = False
     baseline: Path | None = None
     report_unused_noqa: bool = False
+    no_cache: bool = False
+    cache_dir: Path | None = None
     verbose: bool = False
     quiet: bool = False
     thresholds: Mapping[str, float] = field(default_factory=dict)

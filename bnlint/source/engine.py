@@ -14,6 +14,7 @@ from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
+from bnlint.source.disk import Answer, Disk
 from bnlint.source.extract import extract, is_relevant
 from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
@@ -48,11 +49,17 @@ OWN = frozenset({"train", "eval", "__init__", "forward"})
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the source engine found out; `faults` are files that it could not read or follow."""
+    """What the source engine found out; `faults` are files that it could not read or follow.
+
+    `notebooks` are those that were read. `skipped` are those of other languages, with the reason.
+    `asked` is what the facts depend on besides the files that were given.
+    """
 
     facts: Facts
     faults: tuple[Finding, ...]
     notebooks: Mapping[str, Notebook] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, Answer] = field(default_factory=dict)
 
 
 def silent(_done: float, _doing: str) -> None:
@@ -75,8 +82,10 @@ def analyse(
             summary = reader.summarise(str(file.absolute()))
             if summary is not None:
                 summaries[summary.filename] = summary
-        facts = link(summaries, reader.faults, progress)
-        return Analysis(facts, tuple(reader.faults), reader.notebooks)
+        disk = Disk(contents)
+        facts = link(summaries, reader.faults, disk, progress)
+        skipped = {name: book.skipped for name, book in reader.notebooks.items() if book.skipped}
+        return Analysis(facts, tuple(reader.faults), reader.notebooks, skipped, disk.asked)
 
 
 def steps(items: Sequence[Item], progress: Progress, start: float, end: float) -> Iterator[Item]:
@@ -142,9 +151,11 @@ def internal(filename: str, error: BaseException) -> Finding:
     return Finding("BN000", "internal-fault", message, "error", "high", Where(filename))
 
 
-def link(summaries: dict[str, ir.Summary], faults: list[Finding], progress: Progress = silent) -> Facts:
+def link(
+    summaries: dict[str, ir.Summary], faults: list[Finding], disk: Disk, progress: Progress = silent
+) -> Facts:
     """Run the program that the summaries make up, and gather the facts."""
-    project = Project(summaries)
+    project = Project(summaries, disk)
     run = Interpreter(project)
     structure = Structure(run)
     for filename in steps(sorted(summaries), progress, READING, STARTED):

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+CACHE = ".bnlint_cache"
+"""The folder that facts of earlier runs are kept in."""
+
 EXCLUDE = (
+    CACHE,
     ".bzr",
     ".direnv",
     ".eggs",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from bnlint.source import summary as ir
 from bnlint.source import zoo
+from bnlint.source.disk import Disk
 from bnlint.source.extract import extract
 from bnlint.source.layers import CONTAINERS, LAYERS
 from bnlint.source.read import Unreadable
@@ -40,13 +41,14 @@ ACTING: Final = frozenset({"mode", "step", "loader", "state", "forward"})
 class Project:
     """The files of a project, how they import each other, and which of their functions matter."""
 
-    def __init__(self, summaries: dict[str, ir.Summary]) -> None:
+    def __init__(self, summaries: dict[str, ir.Summary], disk: Disk) -> None:
         self.summaries = summaries
+        self.disk = disk
         self.modules: dict[str, Module] = {}
         self.started: set[str] = set()
         self.classes: list[ClassVal] = []
         self.found: dict[tuple[str, str], str | None] = {}
-        self.limit = common_root(summaries)
+        self.limit = common_root(summaries, disk)
         self.acting = self.names_that_act(summaries.values())
 
     # what matters
@@ -91,7 +93,7 @@ class Project:
     def read(self, filename: str) -> ir.Summary | None:
         """A file beside the linted ones, to which an import leads."""
         try:
-            summary = extract(Path(filename).read_bytes(), filename)
+            summary = extract(self.disk.read(filename), filename)
         except (OSError, Unreadable, RecursionError):
             return None
         self.summaries[filename] = summary
@@ -227,7 +229,7 @@ class Project:
         base = folder.joinpath(*path.split(".")) if path else folder
         for candidate in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
             name = str(candidate)
-            if name in self.summaries or (name.startswith(self.limit) and candidate.is_file()):
+            if name in self.summaries or (name.startswith(self.limit) and self.disk.is_file(name)):
                 return name
         return None
 
@@ -244,7 +246,7 @@ def architecture_of(args: Args) -> str | None:
     return first.value if isinstance(first, Const) and isinstance(first.value, str) else None
 
 
-def common_root(filenames: Iterable[str]) -> str:
+def common_root(filenames: Iterable[str], disk: Disk) -> str:
     """The folder that holds all of these files, or the package around it."""
     import os
 
@@ -252,7 +254,7 @@ def common_root(filenames: Iterable[str]) -> str:
     if not names:
         return os.sep
     root = Path(os.path.commonpath([str(Path(n).parent) for n in names]))
-    while (root / "__init__.py").is_file() and root != root.parent:
+    while disk.is_file(str(root / "__init__.py")) and root != root.parent:
         root = root.parent
     return str(root)
 
