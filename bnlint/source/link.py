@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
 
 BUILTINS: Final = frozenset(dir(builtins))
+SOURCES: Final = "src"
+"""A folder that projects keep their packages in, which is on the path of what stands beside it."""
 MODULE_FUEL: Final = 5_000
 """Statements that the body of one file may take."""
 COMMON: Final = frozenset(
@@ -49,6 +51,7 @@ class Project:
         self.classes: list[ClassVal] = []
         self.found: dict[tuple[str, str], str | None] = {}
         self.limit = common_root(summaries, disk)
+        self.roots = self.package_roots()
         self.acting = self.names_that_act(summaries.values())
 
     # what matters
@@ -75,6 +78,24 @@ class Project:
         return bool(function.words & ACTING) or function.name in self.acting
 
     # modules
+
+    def package_roots(self) -> dict[str, Path | None]:
+        """The folder that each package of the project lies in; None for names that are there twice."""
+        roots: dict[str, Path | None] = {}
+        tops: dict[Path, Path | None] = {}
+        for folder in {Path(name).parent for name in self.summaries}:
+            top = self.top(folder, tops)
+            if top is not None:
+                same = roots.setdefault(top.name, top.parent) == top.parent
+                roots[top.name] = top.parent if same else None
+        return roots
+
+    def top(self, folder: Path, known: dict[Path, Path | None]) -> Path | None:
+        """The outermost package that a folder belongs to; None if it is in no package."""
+        if folder not in known:
+            inside = folder != folder.parent and self.disk.is_file(str(folder / "__init__.py"))
+            known[folder] = (self.top(folder.parent, known) or folder) if inside else None
+        return known[folder]
 
     def module(self, filename: str) -> Module | None:
         """A file of the project; its body runs when somebody first looks inside."""
@@ -217,12 +238,14 @@ class Project:
                 home = home.parent
             return self.file_of(home, path)
         while True:
-            found = self.file_of(home, path)
+            found = self.file_of(home, path) or self.file_of(home / SOURCES, path)
             if found is not None:
                 return found
             if str(home) == self.limit or home == home.parent or not str(home).startswith(self.limit):
-                return None
+                break
             home = home.parent
+        root = self.roots.get(path.partition(".")[0])
+        return None if root is None else self.file_of(root, path)
 
     def file_of(self, folder: Path, path: str) -> str | None:
         """`a/b.py` or `a/b/__init__.py` below a folder."""
