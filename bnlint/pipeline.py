@@ -100,12 +100,13 @@ def run(
     if settings.report_unused_noqa:
         kept += filter(settings.reports, comments.unused(sorted(inside), settings.active))
     findings = tuple(sorted(map(sources.place, kept), key=_order))
+    skipped = {name: why for one in analyses for name, why in one.skipped.items()}
     outcome = Outcome(
         findings=findings,
-        checked=len(found.files),
+        checked=len(found.files) - len(skipped),
         internal=any(one.name == _INTERNAL for one in everything),
         wrong=found.wrong,
-        skipped={name: why for one in analyses for name, why in one.skipped.items()},
+        skipped=skipped,
         excluded=found.excluded,
         notes=tuple(comments.notes()),
         sources=sources,

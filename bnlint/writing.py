@@ -6,7 +6,11 @@ import os
 
 
 def write(target: str | os.PathLike[str], data: bytes) -> None:
-    """Replace a file at once, also one that a link leads to; a device or a pipe is written to."""
+    """Replace a file at once, also one that a link leads to; a device, a pipe or a stream is written to."""
+    if os.fspath(target).startswith(("/dev/", "/proc/")):  # what is behind it is somebody's open file
+        with open(target, "ab") as stream:
+            stream.write(data)
+        return
     target = os.path.realpath(target)
     if os.path.exists(target) and not os.path.isfile(target):
         with open(target, "wb") as stream:

@@ -223,7 +223,8 @@ def test_a_file_that_cannot_be_read_is_a_finding(monkeypatch: pytest.MonkeyPatch
         ("gone.py", "bnlint: gone.py: no such file or folder\n"),
         ("link.py", "bnlint: link.py: is a broken link\n"),
         ("bda.py", 'bnlint: bda.py: no such file or folder, the nearest is "bad.py"\n'),
-        ("lnt", 'bnlint: lnt: no such file or folder (did you mean the command "lint"?)\n'),
+        ("check", 'bnlint: check: no such file or folder (did you mean "bnlint lint"?)\n'),
+        ("lnt", 'bnlint: lnt: no such file or folder (did you mean "bnlint lint"?)\n'),
     ],
 )
 def test_a_wrong_path_is_one_line_and_loses_nothing(path: str, line: str) -> None:
@@ -352,6 +353,8 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
             'Error: pyproject.tml: no such file, the nearest is "pyproject.toml"',
         ),
         (["--slect", "BN2"], "Error: No such option"),
+        (["--select", ""], "Error: --select: names no rule"),
+        (["--verbose", "--quiet"], "Error: --verbose and --quiet: one of them"),
         (
             ["--output-file", "no/such/folder.txt"],
             "Error: no/such/folder.txt: cannot be written: No such file or directory",

@@ -137,13 +137,17 @@ def completions(line: str, cwd: Path) -> list[str]:
     words = line.split(" ")
     done = script(cwd=cwd, _BNLINT_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
     assert done.stderr == ""
-    return [reply.partition(",")[2] for reply in done.stdout.splitlines()]
+    replies = [reply.partition(",") for reply in done.stdout.splitlines()]
+    return [value if kind == "plain" else f"{kind}:{value}" for kind, _, value in replies]
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("bnlint ru", ["rule", "rules"]),
+        ("bnlint ru", ["rule", "rules", "file:ru"]),
+        ("bnlint src/n", ["file:src/n"]),
+        ("bnlint lint src/n", ["file:src/n"]),
+        ("bnlint --config py", ["file:py"]),
         ("bnlint --sel", ["--select"]),
         ("bnlint lint --sel", ["--select"]),
         ("bnlint --vers", ["--version"]),
@@ -169,3 +173,50 @@ def test_all_codes_are_offered_where_nothing_is_given(tmp_path: Path) -> None:
 def test_completion_is_set_up_as_the_readme_says(shell: str, tmp_path: Path) -> None:
     done = script(cwd=tmp_path, _BNLINT_COMPLETE=f"{shell}_source")
     assert "_BNLINT_COMPLETE" in done.stdout
+
+
+# Streams and signals
+
+
+def test_an_interrupted_run_says_so_and_exits_130(tmp_path: Path) -> None:
+    code = "import bnlint.pipeline as p\ndef stop(*a, **k): raise KeyboardInterrupt\np.analyse = stop\n"
+    code += "import sys; sys.argv = ['bnlint', '.']; from bnlint.cli import main; main()"
+    (tmp_path / "bad.py").write_text(BAD)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "bnlint: interrupted")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("{bnlint} bad.py >&-", 2, "bnlint: standard output is closed\n"),
+        ("{bnlint} rules >&-", 2, "bnlint: standard output is closed\n"),
+        ("{bnlint} bad.py > /dev/full", 2, "bnlint: cannot write: No space left on device\n"),
+        ("{bnlint} gone.py 2> /dev/full", 2, ""),
+        ("{bnlint} gone.py 2>&-", 2, ""),
+        ("{bnlint} --verbose good.py 2> /dev/full", 0, ""),
+        ("{bnlint} - <&-", 2, "standard input is closed\n"),
+        ("{bnlint} bad.py | head -c 1 > /dev/null; exit ${PIPESTATUS[0]}", 1, ""),
+    ],
+)
+def test_streams_that_cannot_be_used(tmp_path: Path, line: str, status: int, said: str) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    (tmp_path / "good.py").write_text("import torch\n")
+    command = ["bash", "-c", line.replace("{bnlint}", f"{sys.executable} -m bnlint")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=PLAIN)
+    assert done.returncode == status
+    assert done.stderr.endswith(said)
+    assert "Traceback" not in done.stderr
+    assert bool(said) == bool(done.stderr)
+
+
+@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+def test_standard_output_as_a_file_is_written_to_and_not_replaced(tmp_path: Path, target: str) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    line = f"echo head; {sys.executable} -m bnlint --output-file {target} bad.py; echo tail"
+    subprocess.run(["bash", "-c", f"{{ {line}; }} > log"], check=True, cwd=tmp_path, env=PLAIN)
+    said = (tmp_path / "log").read_text()
+    assert re.fullmatch(r"head\nbad.py:3:.*BN405.*\ntail\n", said, re.DOTALL)
+    assert sorted(os.listdir(tmp_path)) == ["bad.py", "log"]

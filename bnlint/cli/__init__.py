@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -15,7 +16,7 @@ from bnlint import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-FINDINGS, WRONG = 1, 2
+FINDINGS, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses; 0 where nothing at `--fail-on` or above was found."""
 
 COMMANDS = {"lint": "lint", "rule": "explain", "rules": "explain", "config": "settings"}
@@ -50,9 +51,10 @@ class Commands(click.Group):
         lint = cast("click.Command", self.get_command(ctx, "lint"))
         with lint.make_context("lint", [], parent=ctx, resilient_parsing=True) as inner:
             known = {item.value for item in found}
-            return found + [
-                item for item in lint.shell_complete(inner, incomplete) if item.value not in known
-            ]
+            found += [item for item in lint.shell_complete(inner, incomplete) if item.value not in known]
+        if not incomplete.startswith("-"):
+            found += click.Path().shell_complete(ctx, self.params[0], incomplete)
+        return found
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:  # noqa: FBT001
@@ -87,25 +89,51 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):  # what the terminal cannot show must not stop the report
             stream.reconfigure(errors="backslashreplace")
     gc.disable()  # a run ends before garbage could matter, and looking for it would take a tenth of it
+    _leave(_run())
+
+
+def _run() -> object:
+    """The exit status of a run, however it ends."""
+    if sys.stdout is None:
+        say("standard output is closed")
+        return WRONG
     try:
-        app(prog_name="bnlint")
-    except SystemExit as end:
-        _leave(end.code)
+        return app.main(prog_name="bnlint", standalone_mode=False)
+    except SystemExit as end:  # completion ends so
+        return end.code
+    except click.ClickException as problem:
+        problem.show()
+        return problem.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever reads has seen enough
+        return FINDINGS
+    except OSError as problem:
+        say(f"cannot write: {problem.strerror}")
+        return WRONG
     except Exception:
         import traceback
 
         traceback.print_exc()
-        click.echo("bnlint: internal fault, please report the lines above", err=True)
-        _leave(WRONG)
+        say("internal fault, please report the lines above")
+        return WRONG
+
+
+def say(line: str) -> None:
+    """A line on standard error; nobody can be told that it cannot be written to."""
+    with suppress(OSError, ValueError):
+        click.echo(f"bnlint: {line}", err=True)
 
 
 def _leave(status: object) -> None:
     """End the process at once: taking down what the engine has built would be a sixth of the run."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            status = status or WRONG  # what was not written was not said
-    if status is not None and not isinstance(status, int):
-        sys.exit(str(status))
-    os._exit(status or 0)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except (OSError, ValueError) as problem:
+        say(f"cannot write: {getattr(problem, 'strerror', None) or problem}")
+        status = WRONG  # what was not written was not said
+    os._exit(status if isinstance(status, int) else 0)

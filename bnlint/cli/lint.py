@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnlint.cli import WRONG, terminal
+from bnlint.cli import WRONG, say, terminal
 from bnlint.cli.outcome import explain, show, status, tell
 from bnlint.cli.words import OneOf, Selectors, Words, formats, severities
 
@@ -81,7 +81,7 @@ class Grouped(click.Command):
 
 
 @click.command(cls=Grouped)
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=click.Path(readable=False), metavar="[PATH]...")
 @words("--select", "RULES", "Only these rules: codes, their beginnings (BN2), names, or ALL.")
 @words("--ignore", "RULES", "Not these rules.")
 @words("--extend-select", "RULES", "These rules besides those that are selected.")
@@ -102,7 +102,11 @@ class Grouped(click.Command):
 @click.option("--write-baseline", is_flag=True, help="Write all that is found into the baseline.")
 @flag("--report-unused-noqa", "Report comments that silence nothing.")
 @click.option(
-    "--config", multiple=True, metavar="FILE|KEY=VALUE", help="Take [tool.bnlint] from this file; set a key."
+    "--config",
+    multiple=True,
+    type=click.Path(readable=False),
+    metavar="FILE|KEY=VALUE",
+    help="Take [tool.bnlint] from this file; set a key.",
 )
 @flag("--no-cache", "Neither look up what earlier runs found out nor keep it.")
 @click.option("--cache-dir", type=click.Path(file_okay=False), metavar="DIR", help="Where that is kept.")
@@ -122,6 +126,8 @@ def lint(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
     try:
         paths, contents = _input(paths, options["stdin_filename"])
         settings = config.load(paths, _given(options), config=options["config"], isolated=options["isolated"])
+        if settings.verbose and settings.quiet:
+            raise click.UsageError("--verbose and --quiet: one of them")
         explain(f"settings: {settings.file or 'defaults'}", settings)
         if settings.statistics and settings.output_format not in COUNTED:
             raise click.UsageError(
@@ -145,6 +151,8 @@ def _input(paths: Sequence[str], name: str | None) -> tuple[tuple[str, ...], dic
         return tuple(paths) or (".",), {}
     name = name or "-"
     known = tuple(name if path == "-" else path for path in paths)
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed")
     return known, {os.path.abspath(name): sys.stdin.buffer.read()}
 
 
@@ -153,6 +161,8 @@ def _given(options: Mapping[str, Any]) -> dict[str, object]:
     given: dict[str, object] = {
         key: [word for some in options[key] for word in some] for key in LISTS if options[key]
     }
+    if given.get("select") == []:
+        raise click.UsageError("--select: names no rule")
     given |= {key: options[key] for key in SINGLE if options[key] is not None}
     if options["per_file_ignores"]:
         given["per_file_ignores"] = _pairs([word for some in options["per_file_ignores"] for word in some])
@@ -201,5 +211,5 @@ def _write_baseline(paths: Sequence[str], settings: Settings, contents: Mapping[
         return WRONG  # what is not known must not be written down as all that there is
     written = baseline.write(file, outcome.findings, outcome.sources.lines, scope(paths), settings.looks_for)
     if not settings.quiet:
-        click.echo(f"bnlint: {file}: {written}", err=True)
+        say(f"{file}: {written}")
     return WRONG if outcome.wrong else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnlint.cli import COMMANDS, FINDINGS, WRONG, terminal
+from bnlint.cli import COMMANDS, FINDINGS, WRONG, say, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,14 +24,14 @@ def tell(outcome: Outcome, settings: Settings) -> None:
     """What goes to stderr: wrong paths always, notes unless they are not wanted."""
     for path, reason in outcome.wrong.items():
         near = _meant_command(path) if reason.startswith("no such") else ""
-        click.echo(f"bnlint: {path}: {reason}{near}", err=True)
+        say(f"{path}: {reason}{near}")
     if outcome.internal:
-        click.echo("bnlint: internal fault, see BN000; please report it", err=True)
+        say("internal fault, see BN000; please report it")
     if not settings.quiet:
         for note in _notes(outcome):
-            click.echo(f"bnlint: {note}", err=True)
+            say(note)
         if not outcome.checked and not outcome.wrong:
-            click.echo("bnlint: no Python files or notebooks found", err=True)
+            say("no Python files or notebooks found")
     for excluded in outcome.excluded:
         explain(f"{os.path.relpath(excluded)}: excluded", settings)
     explain(f"checked {outcome.checked} file{'' if outcome.checked == 1 else 's'}", settings)
@@ -56,7 +56,11 @@ def _gone(entries: Sequence[Entry]) -> Iterator[str]:
 def explain(line: str, settings: Settings) -> None:
     """What goes to stderr where somebody wants to know it all."""
     if settings.verbose:
-        click.echo(f"bnlint: {line}", err=True)
+        say(line)
+
+
+MEANT = {"check": "lint", "help": "--help", "version": "--version", "explain": "rule", "show": "config"}
+"""What other tools call our commands."""
 
 
 def _meant_command(path: str) -> str:
@@ -64,13 +68,18 @@ def _meant_command(path: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(path, COMMANDS, n=1)
-    return f' (did you mean the command "{near[0]}"?)' if near else ""
+    meant = MEANT.get(path) or (near[0] if near else "")
+    return f' (did you mean "bnlint {meant}"?)' if meant else ""
+
+
+OUTPUT = ("-", "/dev/stdout")
+"""Names of standard output."""
 
 
 def show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # noqa: FBT001
     """Write the findings to where they were asked for."""
     target = settings.output_file
-    if target is None:
+    if target is None or str(target) in OUTPUT:
         text = _rendered(outcome, settings, terminal.width(), links=terminal.follows_links())
         click.echo(text, nl=False, color=terminal.colors(color))
         return
