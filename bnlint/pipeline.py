@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bnlint.baseline import Entry
     from bnlint.config import Settings
+    from bnlint.finding import Step
     from bnlint.source import Progress
 
 _INTERNAL = "internal-fault"
@@ -64,7 +65,7 @@ class Outcome:
     wrong: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     excluded: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Step, ...] = ()
     gone: tuple[Entry, ...] = ()
     sources: Sources = field(default_factory=Sources)
     files: frozenset[str] = frozenset()
@@ -108,7 +109,7 @@ def run(
         wrong=found.wrong,
         skipped=skipped,
         excluded=found.excluded,
-        notes=tuple(comments.notes()),
+        notes=tuple(sources.place_step(note) for note in comments.notes()),
         sources=sources,
         files=inside,
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bnlint.config import FAULT, UNUSED, ConfigError, nearest, selector
-from bnlint.finding import Finding, Where
+from bnlint.finding import Finding, Step, Where
 from bnlint.source.read import decode
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _OURS = re.compile(
     r"#\s*bnlint\s*:\s*(?P<verb>[\w-]+)?\s*(?P<open>\[)?(?P<codes>[^\]#]*)?(?P<close>\])?", re.IGNORECASE
 )
 _CODE = re.compile(r"[A-Z]+[0-9]+", re.IGNORECASE)
+_MEANT = re.compile(r"[\s:=({]*(BN[0-9]+)\b", re.IGNORECASE)
+"""A code that stands where brackets should."""
 _VERBS = ("ignore", "skip-file")
 _BEFORE_STATEMENTS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.STRING, tokenize.ENCODING}
 
@@ -96,11 +98,12 @@ class Suppressions:
         """The findings that no comment silences."""
         return tuple(one for one in findings if one.code == FAULT or not self._silence(one))
 
-    def notes(self) -> Iterator[str]:
-        """A line for each comment that is wrong, in the files that were looked at."""
+    def notes(self) -> Iterator[Step]:
+        """What is wrong with comments, in the files that were looked at."""
         for filename, comments in self._comments.items():
             for row, directives in comments.by_row.items() if comments else ():
-                yield from (f"{filename}:{row}: {fault}" for one in directives for fault in one.faults)
+                where = Where(filename, row, 1, row, 1)
+                yield from (Step(where, fault) for one in directives for fault in one.faults)
 
     def unused(self, filenames: Iterable[str], active: Callable[[str, str], bool]) -> Iterator[Finding]:
         """A finding for each comment that silenced nothing, once `keep` has seen all findings.
@@ -148,6 +151,8 @@ def read_comments(lines: Iterable[str]) -> Comments:
                     found.by_row[token.start[0]].append(directive)
                     if directive.whole_file and at_top:
                         found.skip_file = directive
+                    elif directive.whole_file:
+                        directive.faults = ('"bnlint: skip-file" counts above the first statement only',)
             at_top = at_top and token.type in _BEFORE_STATEMENTS
             start = _statement(token, start, found)
     except (tokenize.TokenError, SyntaxError, ValueError):  # the last one from Python 3.13's decoder
@@ -199,10 +204,19 @@ def _ours(match: re.Match[str]) -> Directive:
     if verb == "skip-file":
         return Directive(whole_file=True)
     if match["open"] is None:
-        return Directive(everything=True)
+        return _unbracketed(match["codes"] or "")
     if match["close"] is None:
         return Directive(faults=('"bnlint: ignore[" without "]" silences nothing',))
-    return _directive(word.strip() for word in match["codes"].split(",") if word.strip())
+    words = [word.strip() for word in match["codes"].split(",") if word.strip()]
+    return _directive(words) if words else Directive(faults=('"bnlint: ignore[]" names no rule',))
+
+
+def _unbracketed(reason: str) -> Directive:
+    """`# bnlint: ignore` silences everything, unless what follows it was meant as a code."""
+    word = _MEANT.match(reason)
+    if word is None:
+        return Directive(everything=True)
+    return Directive(faults=(f'write "bnlint: ignore[{word[1]}]": as it stands it silences nothing',))
 
 
 def _directive(words: Iterable[str]) -> Directive:

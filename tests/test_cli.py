@@ -18,6 +18,7 @@ import bnlint.source
 from bnlint import rule
 from bnlint.cli import app
 from bnlint.config import ConfigError
+from bnlint.report import FindingsError
 from bnlint.rule import all_rules
 
 BAD = """\
@@ -352,6 +353,10 @@ def test_an_engine_that_fails_to_join_files_lints_each_alone(monkeypatch: pytest
             ["--config", "pyproject.tml"],
             'Error: pyproject.tml: no such file, the nearest is "pyproject.toml"',
         ),
+        (
+            ["--output-format", "text"],
+            'Error: setting output-format: unknown value "text", it is one of "concise", "full"',
+        ),
         (["--slect", "BN2"], "Error: No such option"),
         (["--select", ""], "Error: --select: names no rule"),
         (["--verbose", "--quiet"], "Error: --verbose and --quiet: one of them"),
@@ -557,6 +562,18 @@ def test_rule_explains(name: str) -> None:
         assert f"\n{heading}\n" in shown.stdout
 
 
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.code)
+def test_rule_fits_into_the_terminal(one: rule.Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = run("rule", one.code).stdout
+    assert wide.partition("\n\n")[2].startswith(one.doc.strip())
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run("rule", one.code).stdout
+    assert "".join(narrow.split()) == "".join(wide.split())
+    prose = [line for line in narrow.splitlines() if not line.startswith("    ") and "http" not in line]
+    assert max(map(len, prose)) <= 60
+
+
 def test_rule_explains_bn000() -> None:
     assert "unreadable-source" in run("rule", "BN000").stdout
 
@@ -580,6 +597,13 @@ def test_bnlint_lint_gives_a_report() -> None:
     assert not bnlint.lint("good.py", extend_exclude=["x"], isolated=True).findings
     with pytest.raises(ConfigError, match='unknown key "selct", the nearest is "select"'):
         bnlint.lint("bad.py", selct=["BN4"])
+
+
+def test_a_wrong_path_does_not_pass_for_a_clean_one() -> None:
+    write(good=GOOD)
+    bnlint.lint("good.py").raise_for_findings()
+    with pytest.raises(FindingsError, match="skipped: goo: no such file or folder"):
+        bnlint.lint("goo").raise_for_findings()
 
 
 def test_a_report_shows_the_file_as_it_is_now() -> None:

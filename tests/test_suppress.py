@@ -27,7 +27,7 @@ def silenced(source: str, *findings: Finding) -> list[str]:
 def notes(source: str) -> list[str]:
     comments = Suppressions(lambda _: source.encode())
     comments.keep([BN201])
-    return list(comments.notes())
+    return [f"{note.where.filename}:{note.where.row}: {note.message}" for note in comments.notes()]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,11 @@ def test_what_a_comment_silences(comment: str, expected: list[str]) -> None:
         ("# bnlint: ingore[BN201]", 'a.py:1: unknown comment "bnlint: ingore", the nearest is "ignore"'),
         ("# bnlint: ignore[BN201", 'a.py:1: "bnlint: ignore[" without "]" silences nothing'),
         ("# noqa:", 'a.py:1: "noqa:" without a code silences nothing'),
+        ("# bnlint: ignore[]", 'a.py:1: "bnlint: ignore[]" names no rule'),
+        ("# bnlint: ignore BN301", 'a.py:1: write "bnlint: ignore[BN301]": as it stands it silences nothing'),
+        ("# bnlint: ignore: bn301", 'a.py:1: write "bnlint: ignore[bn301]": as it stands it'),
+        ("# bnlint: ignore(BN201)", 'a.py:1: write "bnlint: ignore[BN201]": as it stands it'),
+        ("# bnlint: skip-file", 'a.py:1: "bnlint: skip-file" counts above the first statement only'),
     ],
 )
 def test_a_wrong_comment_is_noted(comment: str, note: str) -> None:
@@ -92,10 +97,14 @@ def test_a_wrong_comment_is_noted(comment: str, note: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "comment", ["# noqa: E501", "# noqa: XYZ123", "# bnlint: ignore[BN201]", "# bnlint: skip-file"]
+    "comment", ["# noqa: E501", "# noqa: XYZ123", "# bnlint: ignore[BN201]", "# bnlint: ignore the paper"]
 )
 def test_a_right_comment_and_those_of_other_tools_are_not_noted(comment: str) -> None:
     assert notes(f"x = 1  {comment}\n") == []
+
+
+def test_skip_file_above_the_first_statement_is_right() -> None:
+    assert notes("# bnlint: skip-file\nx = 1\n") == []
 
 
 NETWORK = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from bnlint.cli.terminal import color_option, colors, paint, width
 from bnlint.cli.words import complete_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bnlint.rule import Rule
 
@@ -68,18 +69,32 @@ def _table(rules: Sequence[Rule], columns: int) -> str:
     return "\n".join(lines)
 
 
+def _fitted(text: str, columns: int) -> Iterator[str]:
+    """The lines of a text; its paragraphs and items are wrapped anew where they would not fit."""
+    import textwrap
+
+    for part in re.split(r"(\n{2,}|\n(?=- )|(?<=---)\n)", text):
+        rows = part.splitlines()
+        plain = rows and not rows[0].startswith((" ", "\n")) and "---" not in part
+        if not plain or max(map(len, rows)) <= columns:
+            yield from [""] * (part.count("\n") - 1) if not part.strip() else rows
+        else:
+            indent = "  " if part.startswith("- ") else ""
+            yield from textwrap.wrap(
+                " ".join(part.split()), columns, subsequent_indent=indent, break_long_words=False
+            )
+
+
 def _documentation(one: Rule) -> str:
     """A rule's documentation below its code, name and severity; headings stand out."""
     from bnlint.rule import HEADINGS
 
     head = f"{paint(one.code, 'code')} {one.name} [{paint(one.severity, one.severity)}]"
-    lines = []
-    for line in one.doc.strip().splitlines():
-        lines.append(click.style(line, bold=True) if line.strip() in HEADINGS else line)
+    text = one.doc.strip()
     if one.threshold is not None:
         limit = one.threshold
-        lines += [
-            "",
-            f"Setting: {one.name} = {limit.default} ({limit.meaning}; {limit.least} to {limit.most})",
-        ]
+        text += f"\n\nSetting: {one.name} = {limit.default} ({limit.meaning}; {limit.least} to {limit.most})"
+    lines = (
+        click.style(line, bold=True) if line.strip() in HEADINGS else line for line in _fitted(text, width())
+    )
     return "\n".join([head, "", *lines])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from bnlint.baseline import Entry
     from bnlint.config import Settings
+    from bnlint.finding import Step
     from bnlint.pipeline import Outcome
 
 MANY = 10
@@ -40,7 +41,13 @@ def tell(outcome: Outcome, settings: Settings) -> None:
 def _notes(outcome: Outcome) -> list[str]:
     """Comments that are wrong, files that were not looked at, and entries of the baseline that are done."""
     skipped = [f"{os.path.relpath(name)}: skipped: {why}" for name, why in outcome.skipped.items()]
-    return [*outcome.notes, *skipped, *_gone(outcome.gone)]
+    return [*map(_noted, outcome.notes), *skipped, *_gone(outcome.gone)]
+
+
+def _noted(note: Step) -> str:
+    """A note and its place."""
+    cell = f":cell {note.where.cell}" if note.where.cell is not None else ""
+    return f"{os.path.relpath(note.where.filename)}{cell}:{note.where.row}: {note.message}"
 
 
 def _gone(entries: Sequence[Entry]) -> Iterator[str]:

@@ -25,6 +25,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return max(known, key=likeness)
 
 
+def similar(word: str, known: Iterable[str]) -> str:
+    """The known word that was surely meant; empty if there is none."""
+    from difflib import get_close_matches  # only needed for what went wrong
+
+    return next(iter(get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)), "")
+
+
 def spelled(value: object) -> str:
     """A value as TOML spells it, in one line."""
     if isinstance(value, bool):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnlint.config.errors import nearest, spelled
+from bnlint.config.errors import similar, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,9 @@ class Choice(Kind):
         if not isinstance(value, str):
             raise at.expected(self.wanted, value)
         if value not in self.words():
-            raise at.wrong(f'unknown value "{value}", the nearest is "{nearest(value, self.words())}"')
+            near = similar(value, self.words())
+            hint = f'the nearest is "{near}"' if near else f"it is {self.wanted}"
+            raise at.wrong(f'unknown value "{value}", {hint}')
         return value
 
     def schema(self) -> dict[str, Any]:

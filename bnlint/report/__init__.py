@@ -157,6 +157,6 @@ class Report:
         return load("json").render(self.findings, self.view)
 
     def raise_for_findings(self) -> None:
-        """Raise `FindingsError` if there is any finding."""
-        if self.findings:
+        """Raise `FindingsError` if there is any finding, or if nothing could be looked at."""
+        if self.findings or (self.skipped and not self.checked):
             raise FindingsError(str(self))

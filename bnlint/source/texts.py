@@ -50,7 +50,7 @@ class Sources:
         return replace(
             finding,
             where=self._place(finding.where),
-            evidence=tuple(self._step(step) for step in finding.evidence),
+            evidence=tuple(self.place_step(step) for step in finding.evidence),
         )
 
     @cached_property
@@ -83,5 +83,6 @@ class Sources:
         notebook = self._notebook(where.filename)
         return where if notebook is None else notebook.place(where)
 
-    def _step(self, step: Step) -> Step:
+    def place_step(self, step: Step) -> Step:
+        """A step whose place is that which people see."""
         return replace(step, where=self._place(step.where))
