@@ -55,8 +55,8 @@ class Outcome:
     `wrong` are the paths that cannot be linted, with the reason; `internal` says that bnlint itself
     failed somewhere; `notes` are about comments that are wrong. `skipped` are notebooks of other
     languages, with the reason; `excluded` are named files that a pattern excludes. `gone` are the
-    entries of the baseline of which nothing is left. `sources` are the texts that the findings are
-    about, `files` the names of those that were linted.
+    entries of the baseline of which nothing is left, `known` how many findings it hides. `sources`
+    are the texts that the findings are about, `files` the names of those that were linted.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -67,6 +67,7 @@ class Outcome:
     excluded: tuple[Path, ...] = ()
     notes: tuple[Step, ...] = ()
     gone: tuple[Entry, ...] = ()
+    known: int = 0
     sources: Sources = field(default_factory=Sources)
     files: frozenset[str] = frozenset()
 
@@ -124,7 +125,7 @@ def _compared(outcome: Outcome, paths: Sequence[str | os.PathLike[str]], setting
 
     known = baseline.read(settings.baseline)
     new, gone = known.split(outcome.findings, outcome.sources.lines, scope(paths), settings.looks_for)
-    return replace(outcome, findings=new, gone=gone)
+    return replace(outcome, findings=new, gone=gone, known=len(outcome.findings) - len(new))
 
 
 def scope(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:

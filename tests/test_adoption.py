@@ -119,13 +119,16 @@ def test_a_baseline_hides_what_was_there_and_shows_what_is_new() -> None:
     assert (written.exit_code, written.stdout) == (0, "")
     assert "2" in written.stderr
     assert found(".", "--baseline", "known.json") == []
-    assert run(".", "--baseline", "known.json").exit_code == 0
+    again = run(".", "--baseline", "known.json")
+    assert (again.exit_code, again.stdout) == (0, "All clear: 2 files checked; 2 findings in the baseline.\n")
     Path("a.py").write_text("import os\n\n\n" + BAD)
     Path("b.py").rename("c.py")
     assert found(".", "--baseline", "known.json") == []
     Path("d.py").write_text(BAD)
     assert found(".", "--baseline", "known.json") == [("d.py", "BN405", None, 7)]
-    assert run(".", "--baseline", "known.json").exit_code == 1
+    more = run(".", "--baseline", "known.json")
+    assert more.exit_code == 1
+    assert more.stdout.endswith("Found 1 error in 3 files; 2 more in the baseline.\n")
 
 
 def test_entries_of_which_nothing_is_left_are_pointed_out() -> None:

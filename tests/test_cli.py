@@ -399,6 +399,7 @@ def test_selections_on_the_command_line() -> None:
     write(bad=BAD, tests__bad=BAD)
     assert places("--per-file-ignores", "tests/*:BN301,BN405")[0] == [("bad.py", "BN405")]
     assert places("--per-file-ignores", "tests/*:BN4", "--per-file-ignores", "bad.py:BN405")[0] == []
+    assert places("--per-file-ignores", "!tests/*:BN405")[0] == [("tests/bad.py", "BN405")]
     assert places("--exclude", "tests")[0] == [("bad.py", "BN405")]
     assert places("--extend-exclude", "tests,nothing")[0] == [("bad.py", "BN405")]
     assert places("--ignore", "BN4", "--extend-select", "BN405")[0] == [

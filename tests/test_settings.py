@@ -236,3 +236,15 @@ def test_each_option_of_lint_is_a_setting_or_known_to_be_none() -> None:
     }
     assert options <= {*KEYS, *COMMAND_LINE}
     assert {name for name, key in KEYS.items() if not key.rule} <= options
+
+
+def test_a_path_that_does_not_exist_is_wrong_use(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
+    for word, hint in (
+        ("scr", ', the nearest is "src"'),
+        ("tiny-batch", "; --explain KEY is about one setting"),
+    ):
+        result = CliRunner().invoke(app, ["config", word])
+        assert result.exit_code == 2
+        assert f"{word}: no such file or folder{hint}" in result.stderr

@@ -120,7 +120,7 @@ def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) 
     else:
         text = form.render(outcome.findings, view)
     closing = form.SUMMARY and not settings.quiet and outcome.checked
-    return text + (report.summary(outcome.findings, outcome.checked, view) if closing else "")
+    return text + (report.summary(outcome.findings, outcome.checked, view, outcome.known) if closing else "")
 
 
 def status(outcome: Outcome, settings: Settings) -> int:

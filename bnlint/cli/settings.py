@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,11 +45,23 @@ def config(paths: tuple[str, ...], output_format: str, color: bool | None, **opt
         elif options["explain"] is not None:
             text = _explanation(options["explain"])
         else:
+            _check(paths)
             found = layers(paths, {}, config=options["config"], isolated=options["isolated"])
             text = _as_json(found) if output_format == "json" else table(found, width())
     except ConfigError as problem:
         raise click.UsageError(str(problem)) from None
     click.echo(text, color=colors(color))
+
+
+def _check(paths: Sequence[str]) -> None:
+    """Refuse what does not exist: it may be a key, or misspelt."""
+    from bnlint.source.discover import nearest_path
+
+    for path in paths:
+        if not os.path.exists(path):
+            near = nearest_path(path)
+            hint = f', the nearest is "{near}"' if near else "; --explain KEY is about one setting"
+            raise click.UsageError(f"{path}: no such file or folder{hint}")
 
 
 def _schema() -> str:

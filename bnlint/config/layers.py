@@ -82,6 +82,8 @@ class Layer:
 
     def pattern(self, word: str) -> str:
         """A pattern as `discover.matches` wants it: with a slash it is relative to where it was written."""
+        if word.startswith("!"):
+            return f"!{self.pattern(word[1:])}"
         word = posixpath.normpath(word)
         if "/" not in word or word.startswith("/"):
             return word

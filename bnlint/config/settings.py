@@ -76,5 +76,7 @@ class Settings:
 
 
 def _is_within(filename: str, pattern: str) -> bool:
-    """Does a pattern match a file or a folder that it is in?"""
+    """Does a pattern match a file or a folder that it is in? With a `!` it is about all others."""
+    if pattern.startswith("!"):
+        return not _is_within(filename, pattern[1:])
     return any(matches(path, (pattern,)) for path in (filename, *map(str, Path(filename).parents)))

@@ -103,18 +103,20 @@ def load(name: str) -> Format:
     return cast("Format", importlib.import_module(f"{__name__}.{name}"))
 
 
-def summary(findings: Sequence[Finding], checked: int, view: View) -> str:
-    """The closing line: how much was found, and in how much."""
+def summary(findings: Sequence[Finding], checked: int, view: View, known: int = 0) -> str:
+    """The closing line: how much was found, and in how much; `known` is what a baseline hides."""
     files = count(checked, "file")
+    hidden = f"; {known} more in the baseline" if known else ""
     if not findings:
-        return view.paint("All clear", "good") + f": {files} checked.\n"
+        hidden = f"; {count(known, 'finding')} in the baseline" if known else ""
+        return view.paint("All clear", "good") + f": {files} checked{hidden}.\n"
     numbers = Counter(finding.severity for finding in findings)
     parts = [
         view.paint(count(numbers[severity], severity), severity)
         for severity in reversed(SEVERITIES)
         if numbers[severity]
     ]
-    return f"Found {', '.join(parts)} in {files}.\n"
+    return f"Found {', '.join(parts)} in {files}{hidden}.\n"
 
 
 def count(number: int, noun: str) -> str:
