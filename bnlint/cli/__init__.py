@@ -23,6 +23,12 @@ COMMANDS = {"lint": "lint", "rule": "explain", "rules": "explain", "config": "se
 """Each command and the module of this package that it is in."""
 
 
+class Refused(click.ClickException):
+    """What somebody wrote into a file is wrong: how the command is used does not help."""
+
+    exit_code = WRONG
+
+
 class Commands(click.Group):
     """A group in which `lint` is the command where none is named: `bnlint PATH` lints."""
 

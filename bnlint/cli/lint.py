@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnlint.cli import WRONG, say, terminal
+from bnlint.cli import WRONG, Refused, say, terminal
 from bnlint.cli.outcome import explain, show, status, tell
 from bnlint.cli.words import OneOf, Selectors, Words, formats, severities
 
@@ -137,7 +137,7 @@ def lint(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
             ctx.exit(_write_baseline(paths, settings, contents))
         outcome = _run(paths, settings, contents)
     except config.ConfigError as problem:
-        raise click.UsageError(str(problem)) from None
+        raise Refused(str(problem)) from None
     tell(outcome, settings)
     show(outcome, settings, options["color"])
     ctx.exit(status(outcome, settings))

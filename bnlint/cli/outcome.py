@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnlint.cli import COMMANDS, FINDINGS, WRONG, say, terminal
+from bnlint.cli import COMMANDS, FINDINGS, WRONG, Refused, say, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +96,7 @@ def show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # n
     try:
         write(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
     except OSError as problem:
-        raise click.UsageError(f"{target}: cannot be written: {problem.strerror}") from problem
+        raise Refused(f"{target}: cannot be written: {problem.strerror}") from problem
 
 
 def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:

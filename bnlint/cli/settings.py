@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnlint.cli import Refused
 from bnlint.cli.terminal import color_option, colors, paint, width
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def config(paths: tuple[str, ...], output_format: str, color: bool | None, **opt
             found = layers(paths, {}, config=options["config"], isolated=options["isolated"])
             text = _as_json(found) if output_format == "json" else table(found, width())
     except ConfigError as problem:
-        raise click.UsageError(str(problem)) from None
+        raise Refused(str(problem)) from None
     click.echo(text, color=colors(color))
 
 
