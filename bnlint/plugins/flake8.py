@@ -9,9 +9,9 @@ with a message; a fault of bnlint does not.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from bnlint import __version__
@@ -34,6 +34,15 @@ class Told:
     lines: Mapping[str, list[tuple[int, int, str]]] = field(default_factory=dict)
     fault: str = ""
 
+    def packed(self) -> bytes:
+        """As other processes read it."""
+        return json.dumps([self.lines, self.fault]).encode()
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Told:
+        """As another process has packed it."""
+        return cls(*json.loads(data))
+
 
 class Plugin:
     """What flake8 makes for each file. It asks for the tree only to be called once per file."""
@@ -42,7 +51,8 @@ class Plugin:
     version = __version__
     options: argparse.Namespace
     paths: tuple[str, ...]
-    project: Once[Told]
+    project: Once
+    told: Told | None = None
 
     def __init__(self, tree: ast.AST, filename: str, lines: Sequence[str]) -> None:  # noqa: ARG002
         self.filename = os.path.abspath(filename)
@@ -58,7 +68,8 @@ class Plugin:
     def _look_at(cls, paths: tuple[str, ...]) -> None:
         from bnlint.plugins.once import Once
 
-        cls.paths, cls.project = paths, Once(partial(_lint, paths, cls.options))
+        options = cls.options
+        cls.paths, cls.project, cls.told = paths, Once(lambda: _lint(paths, options).packed()), None
 
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """What is to be said of this file."""
@@ -76,7 +87,9 @@ class Plugin:
             return _lint([self.filename], self.options, {self.filename: encoded(self.lines)})
         if paths != self.paths:  # who calls flake8 from Python sets them after the options, and again
             self._look_at(paths)
-        return self.project.get()
+        if self.told is None:
+            type(self).told = Told.unpacked(self.project.get())
+        return self.told or Told()
 
 
 def encoded(lines: Sequence[str]) -> bytes:

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
-from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-class Once(Generic[T]):
-    """A value made by the first process that asks for it; the others wait, and read it.
+class Once:
+    """Bytes made by the first process that asks for them; the others wait, and read them.
 
     It has to be there before they fork from the one that holds it. Where they are not forked, each
     has a `Once` of its own.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make
         self._lock = _lock()
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  open as long as somebody may ask
-        self._value: list[T] = []
 
-    def get(self) -> T:
-        """The value. What making it raises is raised in each process."""
-        if not self._value:
-            with self._lock:
-                self._file.seek(0)  # forked processes share one position in the file
-                data = self._file.read()
-                if not data:
-                    data = pickle.dumps(self._make())
-                    self._file.write(data)
-            self._value.append(cast("T", pickle.loads(data)))  # noqa: S301  written above, by ourselves
-        return self._value[0]
+    def get(self) -> bytes:
+        """The bytes. What making them raises is raised in each process."""
+        with self._lock:
+            self._file.seek(0)  # forked processes share one position in the file
+            data = self._file.read()
+            if not data:
+                data = self._make()
+                self._file.write(data)
+        return data
 
 
 def _lock() -> nullcontext[None]:
