@@ -69,11 +69,16 @@ def _selection(layers: Sequence[Layer]) -> Iterator[InForce]:
     if len(wrote) <= 1:
         yield from (_last(layers, key) for key in keys)
         return
-    origins = tuple(dict.fromkeys(one for key in keys for one in _origins(wrote, key)))
     selected, ignored = shortest(*selection([layer.read() for layer in wrote]))
-    yield InForce(("select",), selected, origins)
-    yield InForce(("ignore",), ignored, origins if ignored else (DEFAULT,))
+    selecting = ("select", "extend-select") if ignored else keys
+    yield InForce(("select",), selected, _wrote(wrote, selecting))
+    yield InForce(("ignore",), ignored, _wrote(wrote, keys) if ignored else (DEFAULT,))
     yield InForce(("extend-select",), [])
+
+
+def _wrote(layers: Sequence[Layer], keys: Sequence[str]) -> tuple[str, ...]:
+    """Where any of some keys was written, each place once."""
+    return tuple(dict.fromkeys(one for key in keys for one in _origins(layers, key))) or (DEFAULT,)
 
 
 def shortest(codes: Collection[str], muted: Collection[str]) -> tuple[list[str], list[str]]:
