@@ -92,6 +92,7 @@ def test_every_comment_is_understood():
     [
         ("bn101_missing_eval/bad_validate_no_grad.py", "error", "high"),
         ("bn101_missing_eval/bad_dropout_only.py", "warning", "high"),
+        ("bn101_missing_eval/bad_dropout_and_another_norm.py", "warning", "high"),
         ("bn101_missing_eval/bad_unproved_batchnorm.py", "error", "medium"),
         ("bn102_stuck_in_eval/bad_evaluate_helper.py", "error", "high"),
         ("bn102_stuck_in_eval/bad_dropout_only.py", "warning", "high"),

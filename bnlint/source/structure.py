@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from typing import Final
 
@@ -304,7 +305,10 @@ class Structure:
             return self.is_active(obj) if kind == wanted else "no"
         container = self.run.objects.is_container(obj)
         if container is None and isinstance(obj.cls, External):
-            if obj.cls.path.startswith(("torch.nn.", "torch.optim.")) or obj.cls.path.endswith(LOSS_ENDINGS):
+            path = obj.cls.path
+            if path.startswith(("torch.nn.", "torch.optim.")) or path.endswith(LOSS_ENDINGS):
+                return "no"
+            if re.fullmatch(r"torch\.[A-Z]\w*", path):  # a kind of tensor
                 return "no"
             known = zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args))
             return known or "unknown" if wanted == "batchnorm" else "unknown"
