@@ -21,7 +21,7 @@ from bnlint.config.errors import spelled
 from bnlint.config.files import Document
 from bnlint.config.in_force import shortest
 from bnlint.config.keys import COMMAND_LINE
-from bnlint.config.layers import Layer
+from bnlint.config.layer import Layer
 from bnlint.config.merge import merge
 from bnlint.config.schema import schema
 from bnlint.rule import all_rules

@@ -13,7 +13,7 @@ from bnlint.cli.terminal import color_option, colors, paint, width
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bnlint.config.layers import Layer
+    from bnlint.config.layer import Layer
 
 
 def _keys(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

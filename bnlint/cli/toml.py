@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from bnlint.config.in_force import InForce
-    from bnlint.config.layers import Layer
+    from bnlint.config.layer import Layer
 
 COLUMN = 38
 """Where comments stand, beside all but long values."""

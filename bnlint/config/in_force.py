@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bnlint.config.keys import KEYS
-from bnlint.config.layers import literal
+from bnlint.config.keys import KEYS, read
+from bnlint.config.layer import literal
 from bnlint.config.merge import per_file_ignores
 from bnlint.config.selectors import selection
 from bnlint.rule import all_rules
@@ -17,7 +17,7 @@ from bnlint.rule import all_rules
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from bnlint.config.layers import Layer
+    from bnlint.config.layer import Layer
 
 DEFAULT = "default"
 
@@ -55,7 +55,7 @@ def _last(layers: Sequence[Layer], key: str) -> InForce:
     value, origins = KEYS[key].default, (DEFAULT,)
     for layer in layers:
         if key in layer.values:
-            value, origins = layer.read()[key], (layer.source((key,)),)
+            value, origins = read(layer)[key], (layer.source((key,)),)
     if isinstance(value, Path):
         path, folder = value.absolute(), base(layers)
         value = str(path.relative_to(folder) if path.is_relative_to(folder) else path)
@@ -69,7 +69,7 @@ def _selection(layers: Sequence[Layer]) -> Iterator[InForce]:
     if len(wrote) <= 1:
         yield from (_last(layers, key) for key in keys)
         return
-    selected, ignored = shortest(*selection([layer.read() for layer in wrote]))
+    selected, ignored = shortest(*selection([read(layer) for layer in wrote]))
     selecting = ("select", "extend-select") if ignored else keys
     yield InForce(("select",), selected, _wrote(wrote, selecting))
     yield InForce(("ignore",), ignored, _wrote(wrote, keys) if ignored else (DEFAULT,))
@@ -108,7 +108,7 @@ def _exclude(layers: Sequence[Layer]) -> Iterator[InForce]:
     first = max((i for i, layer in enumerate(layers) if "exclude" in layer.values), default=0)
     shown = _last(layers, "exclude")
     yield shown._replace(value=[_relative(layers, word) for word in shown.value])
-    more = [word for layer in layers[first:] for word in layer.read().get("extend-exclude", ())]
+    more = [word for layer in layers[first:] for word in read(layer).get("extend-exclude", ())]
     origins = _origins(layers[first:], "extend-exclude") or (DEFAULT,)
     yield InForce(("extend-exclude",), [_relative(layers, word) for word in more], origins)
 
@@ -116,7 +116,7 @@ def _exclude(layers: Sequence[Layer]) -> Iterator[InForce]:
 def _per_file_ignores(layers: Sequence[Layer]) -> Iterator[InForce]:
     """One for each pattern; its rules may come from several layers."""
     key = "per-file-ignores"
-    for pattern, selectors in per_file_ignores(layer.read() for layer in layers).items():
+    for pattern, selectors in per_file_ignores(read(layer) for layer in layers).items():
         wrote = [
             layer.source((key, word))
             for layer in layers

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bnlint import report, rule
+from bnlint.config.errors import ConfigError, nearest
 from bnlint.config.kinds import Choice, File, Flag, Kind, Number
+from bnlint.config.layer import At, Layer
 from bnlint.config.lists import Patterns, Selectors, SelectorsByPattern
 from bnlint.finding import SEVERITIES
 from bnlint.source.discover import EXCLUDE
@@ -108,8 +110,6 @@ KEYS: Mapping[str, Key] = _table()
 
 def unknown(name: str) -> str:
     """What is wrong with a key that does not exist."""
-    from bnlint.config.errors import nearest
-
     option = name.replace("_", "-")
     if option in COMMAND_LINE:
         return f'"{name}" is an option of the command line only, no key'
@@ -120,3 +120,11 @@ def unknown(name: str) -> str:
     if meant in limited.values() and meant not in KEYS:
         return f'unknown key "{name}": this rule has no threshold'
     return f'unknown key "{name}", the nearest is "{nearest(meant, KEYS)}"'
+
+
+def read(layer: Layer) -> dict[str, Any]:
+    """All values of a layer as settings hold them. A misspelt key would do nothing: it is refused."""
+    for key in layer.values:
+        if key not in KEYS:
+            raise ConfigError(f"{layer.place((key,))} {unknown(key)}")
+    return {key: KEYS[key].kind.read(value, At(layer, (key,))) for key, value in layer.values.items()}

@@ -11,7 +11,7 @@ from bnlint.config.errors import similar, spelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bnlint.config.layers import At
+    from bnlint.config.layer import At
     from bnlint.rule import Threshold
 
 

@@ -9,7 +9,7 @@ from bnlint.config.kinds import Kind
 from bnlint.config.selectors import pattern, selector, words
 
 if TYPE_CHECKING:
-    from bnlint.config.layers import At
+    from bnlint.config.layer import At
 
 
 class Words(Kind):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bnlint.config.keys import KEYS
+from bnlint.config.keys import KEYS, read
 from bnlint.config.layers import layers
 from bnlint.config.selectors import selection
 from bnlint.config.settings import Settings
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bnlint.config.layers import Layer
+    from bnlint.config.layer import Layer
 
 COMBINED = ("select", "ignore", "extend-select", "per-file-ignores", "exclude", "extend-exclude")
 """Keys of which a later layer does not just replace the earlier one's."""
@@ -38,7 +38,7 @@ def load(
 
 def merge(found: Sequence[Layer]) -> Settings:
     """The settings of layers. Each is read, so that a wrong value is found also where it is overridden."""
-    values = [layer.read() for layer in found]
+    values = [read(layer) for layer in found]
     last = {key: value for layer in values for key, value in layer.items() if key not in COMBINED}
     codes, muted = selection(values)
     return Settings(
