@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -282,3 +287,40 @@ def test_a_report_is_iterable_and_prints_as_the_command_line_does() -> None:
     with pytest.raises(report.FindingsError, match="tiny-batch"):
         found.raise_for_findings()
     Report((), (), 3).raise_for_findings()
+
+
+RUFF = shutil.which(
+    "ruff", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
+
+
+@pytest.mark.skipif(RUFF is None, reason="needs ruff")
+def test_json_has_the_shape_of_ruff_s(tmp_path: Path) -> None:
+    """Whoever reads ruff's JSON finds the same keys, with values of the same kinds."""
+    assert RUFF
+    (tmp_path / "a.py").write_text("import os\n")
+    command = [
+        RUFF,
+        "check",
+        "--isolated",
+        "--no-cache",
+        "--select",
+        "F401",
+        "--output-format",
+        "json",
+        "a.py",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    (theirs,) = json.loads(done.stdout)
+    (ours,) = json.loads(report.load("json").render([TINY], VIEW))
+    both = {"cell", "code", "end_location", "filename", "fix", "location", "message", "url"}
+    assert both <= set(theirs)
+    assert both <= set(ours)
+    for key in ("code", "filename", "message"):
+        assert type(ours[key]) is type(theirs[key]) is str
+    for key in ("location", "end_location"):
+        assert set(ours[key]) == set(theirs[key]) == {"row", "column"}
+    assert os.path.isabs(theirs["filename"])
+    assert os.path.isabs(ours["filename"])
+    assert theirs["cell"] is None
+    assert ours["cell"] is None
