@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from bnlint import __version__, rule
-from bnlint.config import FAULT, load
+from bnlint.config import FAULT, INTERNAL, load
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.report import About, Report, View
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bnlint.finding import Step
     from bnlint.source import Progress
 
-_INTERNAL = "internal-fault"
 FEW = 2
 """From so many files on it is worth a look whether their facts are known."""
 
@@ -94,7 +93,7 @@ def run(
     faults = [fault for one in analyses for fault in one.faults]
     everything = [
         *found.faults,
-        *(fault for fault in faults if fault.name == _INTERNAL or fault.where.filename in inside),
+        *(fault for fault in faults if fault.name == INTERNAL or fault.where.filename in inside),
         *(claim for claim in claims if claim.code == FAULT or claim.where.filename in inside),
     ]
     comments = Suppressions(sources.python)
@@ -106,7 +105,7 @@ def run(
     outcome = Outcome(
         findings=findings,
         checked=len(found.files) - len(skipped),
-        internal=any(one.name == _INTERNAL for one in everything),
+        internal=any(one.name == INTERNAL for one in everything),
         wrong=found.wrong,
         skipped=skipped,
         excluded=found.excluded,
@@ -168,7 +167,7 @@ def internal_fault(problem: Exception, filename: str, doing: str) -> Finding:
     own = [(file, line) for file, line in files if here in file.parents]
     line = f"{own[-1][0].relative_to(here.parent).as_posix()}:{own[-1][1]}" if own else "?"
     message = f"bnlint failed {doing}: {type(problem).__name__}: {problem} ({line}); please report it"
-    return Finding(FAULT, _INTERNAL, message, "error", "high", Where(filename, 1, 1, 1, 1))
+    return Finding(FAULT, INTERNAL, message, "error", "high", Where(filename, 1, 1, 1, 1))
 
 
 def _known(
@@ -206,7 +205,7 @@ def _analyse_singly(
 ) -> list[Analysis]:
     """What can be said of each file alone; if none fails alone, the fault is in how they are joined."""
     analyses = [one for file in files for one in _analyse((file,), contents)]
-    if not any(fault.name == _INTERNAL for one in analyses for fault in one.faults):
+    if not any(fault.name == INTERNAL for one in analyses for fault in one.faults):
         fault = internal_fault(problem, str(files[0]), "to join the files, and looked at each alone")
         analyses.append(Analysis(Facts(), (fault,)))
     return analyses

@@ -27,7 +27,7 @@ from bnlint.baseline import file as _file
 from bnlint.baseline.file import BaselineError, Entry
 from bnlint.baseline.match import likenesses, pair
 from bnlint.baseline.places import folder_of, name, real, within
-from bnlint.config import FAULT
+from bnlint.config import FAULT, INTERNAL, UNREADABLE
 from bnlint.fingerprint import fingerprint, text_of
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Baseline", "BaselineError", "Entry", "Written", "read", "write"]
 
-_INTERNAL = "internal-fault"
-_BLIND = ("unreadable-source", _INTERNAL)
+_BLIND = (UNREADABLE, INTERNAL)
 """What BN000 says where a file was not looked at, or not at all of it."""
 
 
@@ -87,7 +86,7 @@ class Baseline:
         """
         new, rest = self.unmatched(self.describe(findings, lines))
         looked_for = self.looked_for(findings, scope, active)
-        fresh = (one for i, one in enumerate(findings) if i in new or _says(one, _INTERNAL))
+        fresh = (one for i, one in enumerate(findings) if i in new or _says(one, INTERNAL))
         return tuple(fresh), tuple(filter(looked_for, rest))
 
     def describe(self, findings: Sequence[Finding], lines: Lines) -> dict[int, Entry]:
@@ -96,7 +95,7 @@ class Baseline:
         return {
             i: self._entry(findings[i], lines(findings[i].where))
             for i in order
-            if not _says(findings[i], _INTERNAL)
+            if not _says(findings[i], INTERNAL)
         }
 
     def unmatched(self, now: Mapping[int, Entry]) -> tuple[dict[int, Entry], list[Entry]]:
@@ -115,7 +114,7 @@ class Baseline:
     ) -> Callable[[Entry], bool]:
         """Whether a run would have found what an entry says, were it still there."""
         faults = [one for one in findings if _says(one, *_BLIND)]
-        failed = any(_says(one, _INTERNAL) for one in faults)  # who knows what else was lost
+        failed = any(_says(one, INTERNAL) for one in faults)  # who knows what else was lost
         seen, unseen = set(map(real, scope)), {real(one.where.filename) for one in faults}
 
         def judge(entry: Entry) -> bool:

@@ -46,8 +46,9 @@ def _notes(outcome: Outcome) -> list[str]:
 
 def _noted(note: Step) -> str:
     """A note and its place."""
-    cell = f":cell {note.where.cell}" if note.where.cell is not None else ""
-    return f"{os.path.relpath(note.where.filename)}{cell}:{note.where.row}: {note.message}"
+    from bnlint.report import position
+
+    return f"{os.path.relpath(note.where.filename)}{position(note.where, column=False)}: {note.message}"
 
 
 def _gone(entries: Sequence[Entry]) -> Iterator[str]:

@@ -9,14 +9,16 @@ from bnlint.config.errors import ConfigError, nearest
 from bnlint.config.files import TABLE, find
 from bnlint.config.keys import KEYS
 from bnlint.config.merge import load
-from bnlint.config.selectors import FAULT, FAULT_NAMES, UNUSED, selector
+from bnlint.config.selectors import FAULT, FAULT_NAMES, INTERNAL, UNREADABLE, UNUSED, selector
 from bnlint.config.settings import Settings
 
 __all__ = [
     "FAULT",
     "FAULT_NAMES",
+    "INTERNAL",
     "KEYS",
     "TABLE",
+    "UNREADABLE",
     "UNUSED",
     "ConfigError",
     "Settings",

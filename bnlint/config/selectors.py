@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 FAULT = "BN000"
-UNUSED = "unused-noqa"
-FAULT_NAMES = ("unreadable-source", "internal-fault", UNUSED)
+UNREADABLE, INTERNAL, UNUSED = "unreadable-source", "internal-fault", "unused-noqa"
+FAULT_NAMES = (UNREADABLE, INTERNAL, UNUSED)
 """What BN000 says. It is no rule: it is on whatever is selected, and is turned off by its own names only."""
 
 

@@ -145,6 +145,6 @@ class FoundItem(pytest.Item):
 
 def place(finding: Finding) -> str:
     """The name of a finding's test, unique in its file."""
-    where = finding.where
-    cell = f"cell {where.cell}:" if where.cell is not None else ""
-    return f"{finding.code}:{cell}{where.row}:{where.column}"
+    from bnlint.report import position
+
+    return finding.code + position(finding.where)

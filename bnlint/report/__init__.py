@@ -79,6 +79,12 @@ class View:
         return os.path.relpath(filename, self.base) if inside else filename
 
 
+def position(where: Where, *, column: bool = True) -> str:
+    """What stands behind the path of a place: `:cell 3:4:10`, where the cell is that of a notebook."""
+    cell = f":cell {where.cell}" if where.cell is not None else ""
+    return f"{cell}:{where.row}" + (f":{where.column}" if column else "")
+
+
 STYLES = ("error", "warning", "info", "path", "code", "line", "step", "help", "good")
 """What `paint` is asked for: severities, parts of a finding, and good news."""
 

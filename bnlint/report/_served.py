@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from bnlint.report import View
+from bnlint.report import View, position
 
 if TYPE_CHECKING:
     from bnlint.finding import Where
@@ -35,8 +35,7 @@ def path(filename: str, view: View) -> str:
 
 def place(where: Where, view: View) -> str:
     """A place as one word: `path:cell 3:4:10`."""
-    cell = f":cell {where.cell}" if where.cell is not None else ""
-    return f"{path(where.filename, view)}{cell}:{where.row}:{where.column}"
+    return path(where.filename, view) + position(where)
 
 
 def said(message: str, where: Where) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bnlint.report import position
 from bnlint.report._excerpt import visible
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ def render(findings: Sequence[Finding], view: View) -> str:
 def headline(finding: Finding, view: View) -> str:
     """Where a finding is, and what it is, up to its message."""
     where = finding.where
-    cell = f":cell {where.cell}" if where.cell is not None else ""
-    place = view.paint(visible(view.path(where.filename)), "path") + f"{cell}:{where.row}:{where.column}:"
+    place = view.paint(visible(view.path(where.filename)), "path") + f"{position(where)}:"
     severity = view.paint(f"[{finding.severity}]", finding.severity)
     return f"{place} {view.code(finding.code)} {severity} {finding.name}:"

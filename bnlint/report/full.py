@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from bnlint.report import position
 from bnlint.report._excerpt import excerpt, shortened, visible
 from bnlint.report.concise import headline
 
@@ -43,8 +44,7 @@ def _paragraph(finding: Finding, view: View) -> Iterator[str]:
 
 def _step(number: int, step: Step, view: View) -> Iterator[str]:
     """One step of the evidence: what it says, and the line that says it."""
-    cell = f":cell {step.where.cell}" if step.where.cell is not None else ""
-    place = f"{visible(view.path(step.where.filename))}{cell}:{step.where.row}"
+    place = visible(view.path(step.where.filename)) + position(step.where, column=False)
     text = "".join(_wrap(f"{number}. {place}: {step.message}", "  ", "     ", view))
     yield text.replace(place, view.paint(place, "step"), 1)
     source = view.lines(step.where)
