@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from bnlint import rule
 from bnlint.finding import Finding, Where
 from bnlint.source import analyse
-from bnlint.source.notebook import Notebook, is_notebook, read
-from bnlint.source.read import Unreadable, parse_text
+from bnlint.source.notebook import Notebook, read
+from bnlint.source.read import Unreadable, is_notebook, parse_text
 from bnlint.source.texts import Sources
 
 PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"

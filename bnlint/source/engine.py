@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
@@ -20,14 +20,15 @@ from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
-from bnlint.source.notebook import Notebook, is_notebook
-from bnlint.source.notebook import read as read_notebook
 from bnlint.source.overrides import overrides
-from bnlint.source.read import Unreadable, load, parse
+from bnlint.source.read import Unreadable, is_notebook, load, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
+
+if TYPE_CHECKING:
+    from bnlint.source.notebook import Notebook
 
 Item = TypeVar("Item")
 Progress = Callable[[float, str], None]
@@ -135,7 +136,9 @@ class Reader:
         data = self.contents[filename] if filename in self.contents else load(Path(filename))
         if not is_notebook(filename):
             return data
-        notebook = read_notebook(data)
+        from bnlint.source.notebook import read  # most projects have none
+
+        notebook = read(data)
         self.notebooks[filename] = notebook
         if notebook.fault is not None:
             self.faults.append(notebook.fault.finding(filename))

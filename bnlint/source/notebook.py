@@ -11,8 +11,6 @@ from bnlint.source.cells import cells, code, is_python, language, load
 from bnlint.source.magics import Row, python
 from bnlint.source.read import Unreadable, parse_text
 
-SUFFIX = ".ipynb"
-
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
@@ -39,11 +37,6 @@ class Notebook:
         _, end_row, end_shift = self.origins[last - 1]
         column, end_column = where.column + shift, where.end_column + end_shift
         return replace(where, cell=cell, row=row, column=column, end_row=end_row, end_column=end_column)
-
-
-def is_notebook(filename: str) -> bool:
-    """Whether a file of this name holds a notebook."""
-    return filename.endswith(SUFFIX)
 
 
 def read(data: bytes) -> Notebook:

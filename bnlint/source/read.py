@@ -36,6 +36,11 @@ class Unreadable(Exception):  # noqa: N818  it is no error of bnlint but a prope
         return Finding("BN000", "unreadable-source", self.message, "error", "high", where)
 
 
+def is_notebook(filename: str) -> bool:
+    """Whether a file of this name holds a notebook: its Python has to be taken out of it."""
+    return filename.endswith(".ipynb")
+
+
 def load(path: Path) -> bytes:
     """The bytes of a file; `Unreadable` where the system does not give them."""
     try:

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnlint.source.notebook import Notebook, is_notebook, read
-from bnlint.source.read import Unreadable, decode
+from bnlint.source.read import Unreadable, decode, is_notebook
 
 if TYPE_CHECKING:
     from bnlint.finding import Finding, Step, Where
+    from bnlint.source.notebook import Notebook
 
 
 @dataclass
@@ -62,6 +62,8 @@ class Sources:
         if not is_notebook(filename):
             return None
         if filename not in self.notebooks:
+            from bnlint.source.notebook import read  # most projects have none
+
             try:
                 self.notebooks[filename] = read(self._bytes(filename))
             except Unreadable:
