@@ -23,7 +23,7 @@ from bnlint.suppress import Suppressions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bnlint.baseline import Entry
+    from bnlint.baseline import Baseline, Entry
     from bnlint.config import Settings
     from bnlint.finding import Step
     from bnlint.source import Progress
@@ -78,6 +78,7 @@ def run(
     progress: Progress = silent,
 ) -> Outcome:
     """Lint files and folders; `contents` holds the text of files that is not to be read from the disk."""
+    known = _baseline(settings)  # what is wrong with it is said before anybody waits
     found = discover(
         paths,
         settings.exclude,
@@ -113,18 +114,19 @@ def run(
         sources=sources,
         files=inside,
     )
-    return _compared(outcome, paths, settings)
-
-
-def _compared(outcome: Outcome, paths: Sequence[str | os.PathLike[str]], settings: Settings) -> Outcome:
-    """What is new, if there is a baseline to compare with."""
-    if settings.baseline is None:
+    if known is None:
         return outcome
+    new, gone = known.split(findings, sources.lines, scope(paths), settings.looks_for)
+    return replace(outcome, findings=new, gone=gone, known=len(findings) - len(new))
+
+
+def _baseline(settings: Settings) -> Baseline | None:
+    """What is compared with, if anything."""
+    if settings.baseline is None:
+        return None
     from bnlint import baseline  # most runs have none
 
-    known = baseline.read(settings.baseline)
-    new, gone = known.split(outcome.findings, outcome.sources.lines, scope(paths), settings.looks_for)
-    return replace(outcome, findings=new, gone=gone, known=len(outcome.findings) - len(new))
+    return baseline.read(settings.baseline)
 
 
 def scope(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:

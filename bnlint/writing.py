@@ -7,15 +7,12 @@ import os
 
 def write(target: str | os.PathLike[str], data: bytes) -> None:
     """Replace a file at once, also one that a link leads to; a device, a pipe or a stream is written to."""
-    if os.fspath(target).startswith(("/dev/", "/proc/")):  # what is behind it is somebody's open file
+    is_stream = os.fspath(target).startswith(("/dev/", "/proc/"))  # and behind it is somebody's open file
+    if is_stream or (os.path.exists(target) and not os.path.isfile(target)):
         with open(target, "ab") as stream:
             stream.write(data)
         return
     target = os.path.realpath(target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        with open(target, "wb") as stream:
-            stream.write(data)
-        return
     beside = f"{target}.{os.getpid()}.part"
     try:
         with open(beside, "xb") as stream:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from findings import SOURCE
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -19,14 +20,6 @@ from bnlint import report
 from bnlint.finding import Edit, Finding, Fix, Step, Where
 from bnlint.report import Report, View, _statistics
 
-SOURCE = [
-    "from torch import nn",
-    "",
-    "BATCH = 1",
-    "loader = DataLoader(data, batch_size=BATCH)",
-    "",
-    "train(loader)",
-]
 TINY = Finding(
     "BN301",
     "tiny-batch",

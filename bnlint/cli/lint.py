@@ -184,12 +184,11 @@ def _pairs(given: Sequence[str]) -> dict[str, list[str]]:
 
 def _run(paths: Sequence[str], settings: Settings, contents: Mapping[str, bytes]) -> Outcome:
     """Lint, with a bar where somebody waits."""
+    from bnlint.cli.progress import Bar, wanted
     from bnlint.pipeline import run
 
-    if not terminal.is_terminal(sys.stderr) or settings.quiet:
+    if not wanted(quiet=settings.quiet):
         return run(paths, settings, contents)
-    from bnlint.cli.progress import Bar
-
     bar = Bar()
     try:
         return run(paths, settings, contents, bar)

@@ -23,6 +23,8 @@ MANY = 10
 
 def tell(outcome: Outcome, settings: Settings) -> None:
     """What goes to stderr: wrong paths always, notes unless they are not wanted."""
+    from bnlint.report import count
+
     for path, reason in outcome.wrong.items():
         near = _meant_command(path) if reason.startswith("no such") else ""
         say(f"{path}: {reason}{near}")
@@ -35,7 +37,7 @@ def tell(outcome: Outcome, settings: Settings) -> None:
             say("no Python files or notebooks found")
     for excluded in outcome.excluded:
         explain(f"{os.path.relpath(excluded)}: excluded", settings)
-    explain(f"checked {outcome.checked} file{'' if outcome.checked == 1 else 's'}", settings)
+    explain(f"checked {count(outcome.checked, 'file')}", settings)
 
 
 def _notes(outcome: Outcome) -> list[str]:

@@ -20,8 +20,8 @@ WIDTH = 30
 class Bar:
     """Shows how far a run has come; call it as the engine does, and close it before anything is printed."""
 
-    def __init__(self, now: float | None = None) -> None:
-        self._next = (time.monotonic() if now is None else now) + PATIENCE
+    def __init__(self) -> None:
+        self._next = time.monotonic() + PATIENCE
         self._shown = False
 
     def __call__(self, done: float, doing: str) -> None:

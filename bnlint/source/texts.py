@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ class Sources:
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     notebooks: dict[str, Notebook] = field(default_factory=dict)
+    _lines: dict[str, Sequence[str]] = field(default_factory=dict, init=False, repr=False)
 
     def python(self, filename: str) -> bytes:
         """The Python of a file; none if it went away meanwhile."""
@@ -52,10 +52,6 @@ class Sources:
             where=self._place(finding.where),
             evidence=tuple(self.place_step(step) for step in finding.evidence),
         )
-
-    @cached_property
-    def _lines(self) -> dict[str, Sequence[str]]:
-        return {}
 
     def _notebook(self, filename: str) -> Notebook | None:
         """A notebook; None for other files, and for what is called so and is none."""
