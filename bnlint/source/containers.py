@@ -212,8 +212,9 @@ class Containers:
             case DictVal(), _:
                 entries = run.entries(base)
                 if entries.held and not entries.open:
-                    ask = [((("key", base.key, k), True), v) for k, v in entries.held.items()]
-                    return either((frozenset({g}), v) for g, v in ask)
+                    asked = run.operators.key(index)
+                    ways = [((("==", asked, k), True), v) for k, v in entries.held.items()]
+                    return either((frozenset({way}), v) for way, v in ways)
                 return unknown()
             case ((ListVal() | Obj()), Const(value=int() as at)):
                 items = self.items(base)

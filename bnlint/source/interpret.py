@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bnlint.source import summary as ir
@@ -864,6 +865,7 @@ class Interpreter:
 
     def each(self, parts: list[tuple[Guards, Value]], act: Callable[[Value], Value]) -> Value:
         """Do something to each of several values, each in its own branch."""
+        parts = picked(parts)
         outer = self.state
         results: list[tuple[Guards, Value]] = []
         arms: list[Arm] = []
@@ -993,6 +995,14 @@ def exclusive(truth: Truth) -> Truth:
         return truth
     key = ("if", fresh())
     return Truth(None, truth.then | {(key, True)}, truth.other | {(key, False)})
+
+
+def picked(parts: list[tuple[Guards, Value]]) -> list[tuple[Guards, Value]]:
+    """Several values of which one is there at a time, also where their conditions do not say so."""
+    if all(contradicts(one, other) for (one, _), (other, _) in combinations(parts, 2)):
+        return parts
+    subject = tuple(getattr(value, "key", at) for at, (_, value) in enumerate(parts))
+    return [(guards | {(("at", subject, at), True)}, value) for at, (guards, value) in enumerate(parts)]
 
 
 def spell(node: Expr) -> str:

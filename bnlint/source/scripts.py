@@ -12,7 +12,7 @@ from bnlint.source import events, zoo
 from bnlint.source import summary as ir
 from bnlint.source.state import SetAt
 from bnlint.source.structure import Structure, where_of
-from bnlint.source.values import Args, ClassVal, Const, External, Func, Obj, Place, Sym, Value, alternatives
+from bnlint.source.values import ALWAYS, Args, ClassVal, Const, External, Func, Obj, Place, Sym, Value, alternatives
 
 EVALUATION: Final = frozenset(
     {
@@ -152,7 +152,7 @@ class Scripts:
         self.record = structure.run.events.record
         self.trained_files = {e.place.filename for e in self.record.forwards if e.trained}
         self.trained_files |= {p.filename for p in self.record.training_loops}
-        self.evaluated = {s for e in self.record.forwards if not e.trained for s in e.modes}
+        self.evaluated = {setting(m) for e in self.record.forwards if not e.trained for m in e.modes}
 
     # forwards
 
@@ -229,6 +229,8 @@ class Scripts:
         held_out = self.held_out(event)
         no_grad = event.contexts[-1] if event.contexts else None
         trains_here = any(lp.place in self.record.training_loops for lp in event.loops)
+        if self.is_part_of_a_step(event) and held_out is None and no_grad is None:
+            return
         if (
             inner is not None
             and inner.function in self.record.training_functions
@@ -256,6 +258,10 @@ class Scripts:
             yield from steps
         elif self.is_loaded(event.model) and event.place.filename not in self.trained_files:
             yield Step(where_of(event.place), "its weights were loaded, and nothing here trains")
+
+    def is_part_of_a_step(self, event: events.Forward) -> bool:
+        """Whether the innermost loop around a forward trains in each of its turns."""
+        return bool(event.loops) and event.loops[-1].place in self.record.training_loops
 
     def evaluating_function(self, event: events.Forward) -> events.Call | None:
         """The innermost function whose name says that it evaluates, unless one inside it trains."""
@@ -329,7 +335,7 @@ class Scripts:
         for other in event.modes:
             if other.mode != "eval" and not (other.mode == "train" and self.is_before(other, now)):
                 return None
-        found = next((m for m in left if m in self.evaluated or set(words(m.purpose)) & EVALUATION), None)
+        found = next((m for m in left if setting(m) in self.evaluated or set(words(m.purpose)) & EVALUATION), None)
         return found if len(left) == sum(m.mode == "eval" for m in event.modes) else None
 
     def is_left_behind(self, mode: SetAt, now: dict[object, int], event: events.Forward) -> bool:
@@ -497,6 +503,11 @@ def freezes(cls: ClassVal) -> bool:
     methods = [stmt for stmt in cls.klass.body if isinstance(stmt, ir.Function)]
     names = {m.name for m in methods}.union(*(m.calls for m in methods))
     return any("freeze" in name.lower() or "frozen" in name.lower() for name in names)
+
+
+def setting(mode: SetAt) -> SetAt:
+    """What set a mode, whatever is known where it holds."""
+    return mode._replace(guards=ALWAYS)
 
 
 def event_turn(event: events.Forward) -> tuple[tuple[object, int], ...]:

@@ -142,21 +142,32 @@ def join_entries(_before: Any, found: Sequence[tuple[Guards, Entries | None]]) -
 
 
 def join_modes(_before: Any, found: Sequence[tuple[Guards, ModeRecord | None]]) -> ModeRecord:
-    """Ways that left an object in different modes: it can be in any of them."""
-    modes: dict[SetAt, None] = {}
+    """Ways that left an object in different modes: it can be in any of them.
+
+    A mode that not every way left holds where one of those held that did.
+    """
+    ways: dict[SetAt, list[Guards]] = {}
     time = 0
     restored = any(way and is_training_flag(key) for guards, _ in found for key, way in guards)
     for guards, record in found:
-        if restored or record is None:
-            modes[NOT_SET] = None
-        else:
-            modes.update((m, None) for m in record.modes if not contradicts(m.guards, guards))
+        for mode in (NOT_SET,) if restored or record is None else record.modes:
+            if not contradicts(mode.guards, guards):
+                ways.setdefault(mode, []).append(guards)
         if record is not None:
             time = max(time, record.time)
+    modes = dict.fromkeys(
+        mode if len(left) == len(found) else mode._replace(guards=mode.guards | shared(left))
+        for mode, left in ways.items()
+    )
     if len(modes) > MOST_MODES:  # none of the three is cut off
         first = {m.mode: m for m in reversed(modes)}
         modes = dict.fromkeys((*first.values(), *modes))
     return ModeRecord(time, tuple(modes)[:MOST_MODES] or (NOT_SET,))
+
+
+def shared(ways: Sequence[Guards]) -> Guards:
+    """The conditions that hold on each of several ways."""
+    return frozenset.intersection(*ways)
 
 
 def is_training_flag(key: object) -> bool:

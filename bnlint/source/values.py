@@ -17,6 +17,9 @@ Guard: TypeAlias = tuple[Hashable, bool]
 Guards: TypeAlias = frozenset[Guard]
 ALWAYS: Guards = frozenset()
 
+ONE_OF = frozenset({"==", "at"})
+"""Conditions `(kind, subject, choice)` of which one holds for each subject: a value, a pick from a list."""
+
 MOST_ALTERNATIVES = 8
 """More ways than this to compute one value are not followed."""
 
@@ -325,11 +328,11 @@ def unknown(name: str = "") -> Sym:
 
 
 def contradicts(one: Guards, other: Guards) -> bool:
-    """Whether two sets of conditions can never hold together."""
+    """Whether two sets of conditions can never hold together: a value equals one constant only."""
     for key, way in one:
         if (key, not way) in other:
             return True
-        if way and type(key) is tuple and key[0] == "==":
+        if way and type(key) is tuple and key[0] in ONE_OF:
             for rival, rival_way in other:
                 if rival_way and rival != key and type(rival) is tuple and rival[:2] == key[:2]:
                     return True
