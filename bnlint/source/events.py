@@ -7,7 +7,7 @@ is judged here: `scripts` and `structure` turn the record into facts.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 from bnlint.facts import Mode
 from bnlint.source import summary as ir
 from bnlint.source.layers import LOSSES
-from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt
+from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt, Turn
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -42,7 +42,6 @@ from bnlint.source.values import (
 
 if TYPE_CHECKING:
     from bnlint.source.interpret import Interpreter
-    from bnlint.source.summary import Span
 
 BUILT: Final = "built here: a new module is in train mode"
 """What set the mode of a module that nobody has switched."""
@@ -93,6 +92,10 @@ class Forward:
     parts_switched: bool = False
     resting: frozenset[Hashable] = frozenset()
     trained: bool = False
+
+    def turn(self) -> Turn:
+        """The loops that were running, and the turn of each."""
+        return turn_of(self.loops)
 
 
 @dataclass(slots=True, eq=False)
@@ -188,8 +191,8 @@ class Events:
 
     # modes
 
-    def turn(self) -> tuple[tuple[Span, int], ...]:
-        return tuple((loop.place.span, loop.turn) for loop in self.run.loops)
+    def turn(self) -> Turn:
+        return turn_of(self.run.loops)
 
     def built(self, obj: Obj) -> None:
         """A module starts in train mode, if it certainly is one."""
@@ -474,8 +477,16 @@ class Events:
                 yield from self.resting(part, depth + 1)
 
     def backward(self, value: Value) -> None:
-        """A loss goes backward: every model call behind it is training."""
+        """A loss goes backward: every model call behind it is training.
+
+        Where it comes from is not always known: then it is what this turn of the loop has called.
+        """
         self.mark_training()
+        for event in list(self.behind(value)) or list(self.of_this_turn()):
+            event.trained = True
+
+    def behind(self, value: Value) -> Iterator[Forward]:
+        """The model calls that a tensor was computed from."""
         pending: list[Value] = [value]
         seen: set[int] = set()
         while pending:
@@ -486,10 +497,19 @@ class Events:
             if isinstance(current, Flow):
                 event = self.producers.get(id(current))
                 if event is not None:
-                    event.trained = True
+                    yield event
                 pending.extend(current.inputs)
             elif isinstance(current, Either):
                 pending.extend(v for _, v in current.alternatives)
+
+    def of_this_turn(self) -> Iterator[Forward]:
+        """The model calls of the innermost loop's turn that gradients can flow through."""
+        turn = self.turn()
+        for event in reversed(self.record.forwards):
+            if not turn or event.turn()[: len(turn)] != turn:
+                return
+            if len(event.contexts) <= len(self.run.contexts):
+                yield event
 
     def mark_training(self) -> None:
         self.record.training_loops.update(loop.place for loop in self.run.loops)
@@ -595,6 +615,11 @@ class Events:
         """An expression whose value nobody keeps."""
         if isinstance(value, Sym):
             self.record.discarded.add(hash(value.key))
+
+
+def turn_of(loops: Iterable[Loop]) -> Turn:
+    """Which turn of each loop it is."""
+    return tuple((loop.place.span, loop.turn) for loop in loops)
 
 
 def tensor_name(node: ir.Expr) -> str:

@@ -330,7 +330,7 @@ class Scripts:
 
     def stuck(self, event: events.Forward) -> SetAt | None:
         """An `eval()` of an earlier turn that nothing has undone."""
-        now = dict(event_turn(event))
+        now: dict[object, int] = dict(event.turn())
         left = [m for m in event.modes if m.mode == "eval" and self.is_left_behind(m, now, event)]
         for other in event.modes:
             if other.mode != "eval" and not (other.mode == "train" and self.is_before(other, now)):
@@ -509,6 +509,3 @@ def setting(mode: SetAt) -> SetAt:
     """What set a mode, whatever is known where it holds."""
     return mode._replace(guards=ALWAYS)
 
-
-def event_turn(event: events.Forward) -> tuple[tuple[object, int], ...]:
-    return tuple((loop.place.span, loop.turn) for loop in event.loops)

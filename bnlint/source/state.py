@@ -16,6 +16,9 @@ from bnlint.source.values import ALWAYS, Entries, Guards, Held, Items, Place, Va
 Key: TypeAlias = tuple[Hashable, str]
 """A scope or an instance, and a name in it."""
 
+Turn: TypeAlias = tuple[tuple[Span, int], ...]
+"""The loops that are running, outermost first, and which turn of each it is."""
+
 MODE = "#mode"
 ITEMS = "#items"
 ENTRIES = "#entries"
@@ -33,7 +36,7 @@ class SetAt(NamedTuple):
     place: Place
     how: str
     purpose: str
-    turn: tuple[tuple[Span, int], ...]
+    turn: Turn
     guards: Guards = ALWAYS
 
 
