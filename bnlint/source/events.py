@@ -156,7 +156,10 @@ class StateSave:
 
 @dataclass(slots=True)
 class Record:
-    """Everything that happened."""
+    """Everything that happened.
+
+    `training_loops` are all loops around something that trains, `stepping_loops` the innermost of them.
+    """
 
     forwards: list[Forward] = field(default_factory=list)
     normalised: list[Normalised] = field(default_factory=list)
@@ -164,6 +167,7 @@ class Record:
     saves: list[StateSave] = field(default_factory=list)
     discarded: set[int] = field(default_factory=set)
     training_loops: set[Place] = field(default_factory=set)
+    stepping_loops: set[Place] = field(default_factory=set)
     training_functions: set[int] = field(default_factory=set)
     loaded: set[Hashable] = field(default_factory=set)
     norms: list[Obj] = field(default_factory=list)
@@ -513,6 +517,7 @@ class Events:
 
     def mark_training(self) -> None:
         self.record.training_loops.update(loop.place for loop in self.run.loops)
+        self.record.stepping_loops.update(loop.place for loop in self.run.loops[-1:])
         self.record.training_functions.update(c.function for c in self.calls())
 
     def normalised(self, layer: Obj, flow: Flow) -> None:

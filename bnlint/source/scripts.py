@@ -105,6 +105,8 @@ HELD_OUT: Final = re.compile(
     r"|(?<=[a-z_])(Test|Val|Valid|Validation|Eval)(?=[A-Z_]|$|\W|loader|data|set)"
 )
 """Names of data that is held out."""
+COUNTING: Final = re.compile(r"(\w+\()*range\(")
+"""A loop that counts: what its bounds are called says little of the data."""
 DUMMY: Final = frozenset(
     {
         "rand",
@@ -260,8 +262,8 @@ class Scripts:
             yield Step(where_of(event.place), "its weights were loaded, and nothing here trains")
 
     def is_part_of_a_step(self, event: events.Forward) -> bool:
-        """Whether the innermost loop around a forward trains in each of its turns."""
-        return bool(event.loops) and event.loops[-1].place in self.record.training_loops
+        """Whether a loop around a forward trains in each of its turns."""
+        return any(loop.place in self.record.stepping_loops for loop in event.loops)
 
     def evaluating_function(self, event: events.Forward) -> events.Call | None:
         """The innermost function whose name says that it evaluates, unless one inside it trains."""
@@ -298,7 +300,7 @@ class Scripts:
             source = inner if isinstance(inner, Obj | Sym) else None
         if isinstance(source, Obj | Sym) and source.name:
             names.append(source.name)
-        if event.loops:
+        if event.loops and (event.contexts or not COUNTING.match(event.loops[-1].words)):
             names.append(event.loops[-1].words)
         return next((n for n in names if HELD_OUT.search(n)), None)
 
