@@ -372,7 +372,7 @@ class TestFuel:
 
     def test_a_file_that_takes_too_long_keeps_what_was_reached_and_loses_no_other(self, run):
         deep = "x = 1\nfor a in range(8):\n    for b in range(8):\n        for c in range(8):\n"
-        deep += "".join(f"            v{n} = {n}\n" for n in range(1500)) + "y = 2\n"
+        deep += "".join(f"            v{n} = {n}\n" for n in range(6000)) + "y = 2\n"
         program = run("from slow import x, y\nz = 3", slow=deep)
         assert (program["x"], program["y"], program["z"]) == (1, "<unknown>", 3)
 

@@ -22,7 +22,7 @@ from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
-from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
+from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, is_test_file, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
@@ -36,8 +36,10 @@ Progress = Callable[[float, str], None]
 
 BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
 """What a function calls that writes an order of layers."""
-ENTRY_FUEL = 3_000
+ENTRY_FUEL = 10_000
 """Statements that one function may take that nobody calls."""
+UNWRITTEN = Args(optional=True)
+"""A call that nobody wrote."""
 STEPPING = frozenset({"step"})
 """A function that trains says what its model answers, and what feeds it."""
 LAST_FUEL = 100_000
@@ -229,6 +231,11 @@ class Entries:
         return self.wants(function) or bool(function.calls & self.driven)
 
 
+def is_test(filename: str, function: ir.Function) -> bool:
+    """Whether a test runner calls a function: what it leaves out, others may well do."""
+    return function.name.startswith("test") and is_test_file(filename)
+
+
 def is_method(function: ir.Function) -> bool:
     return bool(function.params) and function.params[0].name in {"self", "cls"}
 
@@ -237,6 +244,8 @@ def run_functions(run: Interpreter, wants: Callable[[ir.Function], bool], faults
     """Run functions that nothing has called yet."""
     for module in list(run.project.modules.values()):
         for func in module_functions(run, module):
+            if is_test(module.filename, func.function):
+                continue
             if id(func.function) not in run.visited and wants(func.function):
                 with guarded(func.module.filename, faults):
                     run_entry(run, func)
@@ -244,7 +253,8 @@ def run_functions(run: Interpreter, wants: Callable[[ir.Function], bool], faults
 
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
-    methods = [s for s in cls.klass.body if isinstance(s, ir.Function)]
+    members = [s for s in cls.klass.body if isinstance(s, ir.Function)]
+    methods = [m for m in members if not is_test(cls.module.filename, m)]
     is_module = run.objects.is_module(cls) != "no"
     entered = (m for m in methods if is_entered(m) or ("mode" in m.words and not is_module))
     wanted = [m for m in entered if id(m) not in run.visited]
@@ -292,7 +302,7 @@ def call_methods(run: Interpreter, cls: ClassVal, obj: Obj, methods: list[ir.Fun
             run.fuel = ENTRY_FUEL
             run.objects.prepare(obj)
             try:
-                run.run(func, Args(), obj, None)
+                run.run(func, UNWRITTEN, obj, None)
             except OutOfFuel:
                 return
 
@@ -308,7 +318,7 @@ def run_entry(run: Interpreter, func: Func) -> None:
     run.fuel = ENTRY_FUEL
     with run.aside():
         run.state = State(run.root)
-        run.run(func, Args(), None, None)
+        run.run(func, UNWRITTEN, None, None)
 
 
 def functions(run: Interpreter, project: Project) -> Iterator[Func]:

@@ -37,6 +37,9 @@ MODEL_NAME: Final = re.compile(
 RELEVANT: Final = re.compile(rb"torch|[Bb]atch_?[Nn]orm|\bnn\.|\.eval\(|\.train\(|state_dict|DataLoader")
 """A file without any of this says nothing of its own; it is read when another one imports from it."""
 
+STORING: Final = frozenset({"append", "extend", "insert", "update", "setdefault", "setattr", "add_module"})
+"""Calls that leave something in an object, as an assignment to an attribute does."""
+
 SHORT_TEXT: Final = 200
 """Longer string constants are prose and are forgotten."""
 
@@ -103,6 +106,7 @@ class Lowering:
         self.text = Words(data.decode("utf-8", "replace"))
         self.calls: set[str] = set()
         self.generator = False
+        self.writes = False
 
     def summary(self, filename: str) -> Summary:
         body = self.block(self.tree.body)
@@ -125,12 +129,15 @@ class Lowering:
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterable[ir.Stmt]:
         outer, self.calls = self.calls, set()
         outer_generator, self.generator = self.generator, False
+        outer_writes, self.writes = self.writes, False
         body = self.block(node.body)
         decorators = tuple(self.expr(d) for d in node.decorator_list)
         params = self.params(node.args)
         words = self.words(node)
         if any(p.name in self.calls for p in params) or any(map(is_model_name, self.calls)):
             words |= {"forward"}
+        if self.writes or not self.calls.isdisjoint(STORING):
+            words |= {"write"}
         function = ir.Function(
             node.name,
             params,
@@ -143,6 +150,7 @@ class Lowering:
         )
         self.calls = outer | self.calls
         self.generator = outer_generator
+        self.writes = outer_writes
         return (function,)
 
     def klass(self, node: ast.ClassDef) -> Iterable[ir.Stmt]:
@@ -190,6 +198,7 @@ class Lowering:
             ) if name == same:
                 op = OPERATORS.get(type(sum_.op), "?")
                 return (ir.Update(self.expr(target), op, self.expr(sum_.right), span(node)),)
+        self.writes |= any(isinstance(target, ast.Attribute | ast.Subscript) for target in node.targets)
         return (ir.Assign(tuple(map(self.expr, node.targets)), self.expr(node.value), span(node)),)
 
     def declare(self, node: ast.AnnAssign) -> Iterable[ir.Stmt]:

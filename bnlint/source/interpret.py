@@ -258,7 +258,10 @@ class Interpreter:
         self.assign(node.target, self.operators.binary(node.op, old, new, self.place(node.span)))
 
     def do_do(self, node: ir.Do) -> None:
-        self.events.discarded(self.eval(node.value))
+        value = self.eval(node.value)
+        if type(value) is Thunk and "write" in value.func.function.words:
+            value = self.force(value)  # it is called for what it leaves behind
+        self.events.discarded(value)
 
     def do_return(self, node: ir.Return) -> bool:
         value = Const(None) if node.value is None else self.eval(node.value)
@@ -951,7 +954,8 @@ class Interpreter:
         named = {a.name: a.value for a in args.items if a.name is not None}
         for param in func.function.params:
             is_open = args.open or (args.entry and param.kind in STARS)
-            self.define(key, param.name, self.argument(func, param, positional, named, is_open))
+            value = self.argument(func, param, positional, named, is_open)
+            self.define(key, param.name, value if not args.optional else as_option(value))
 
     def argument(
         self, func: Func, param: ir.Param, positional: list[Value], named: dict[str, Value], is_open: bool
@@ -987,6 +991,13 @@ class Interpreter:
             return self.eval(param.default) if param.default is not None else unknown()
         finally:
             self.frames.pop()
+
+
+def as_option(value: Value) -> Value:
+    """A default that somebody may well replace; of None nothing is left then."""
+    if not isinstance(value, Const):
+        return value
+    return Sym(fresh(), value.name, None if value.value is None else value)
 
 
 def exclusive(truth: Truth) -> Truth:

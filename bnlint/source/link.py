@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BUILTINS: Final = frozenset(dir(builtins))
 SOURCES: Final = "src"
 """A folder that projects keep their packages in, which is on the path of what stands beside it."""
-MODULE_FUEL: Final = 5_000
+MODULE_FUEL: Final = 20_000
 """Statements that the body of one file may take."""
 COMMON: Final = frozenset(
     {*dir(dict), *dir(list), *dir(str), *dir(set), "dict", "list", "set", "str", "super", "__init__"}

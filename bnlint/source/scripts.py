@@ -98,6 +98,7 @@ SPECIAL: Final = frozenset(
 """Words that say why a forward in train mode may be meant."""
 ADAPTING: Final = frozenset(
     {"maml", "meta", "reptile", "anil", "tent", "tta", "adapt", "moco", "byol", "ema", "swa"}
+    | {"bayesian", "bayes", "uncertainty"}
 )
 """Words in the name of a file or a class whose method is to run in train mode."""
 HELD_OUT: Final = re.compile(
@@ -335,7 +336,7 @@ class Scripts:
         now: dict[object, int] = dict(event.turn())
         left = [m for m in event.modes if m.mode == "eval" and self.is_left_behind(m, now, event)]
         for other in event.modes:
-            if other.mode != "eval" and not (other.mode == "train" and self.is_before(other, now)):
+            if other.mode != "eval" and not (is_of_somebody(other) and self.is_before(other, now)):
                 return None
         found = next((m for m in left if setting(m) in self.evaluated or set(words(m.purpose)) & EVALUATION), None)
         return found if len(left) == sum(m.mode == "eval" for m in event.modes) else None
@@ -505,6 +506,11 @@ def freezes(cls: ClassVal) -> bool:
     methods = [stmt for stmt in cls.klass.body if isinstance(stmt, ir.Function)]
     names = {m.name for m in methods}.union(*(m.calls for m in methods))
     return any("freeze" in name.lower() or "frozen" in name.lower() for name in names)
+
+
+def is_of_somebody(mode: SetAt) -> bool:
+    """Whether a mode is train, or the one that a model from outside was handed over in."""
+    return mode.mode == "train" or (mode.mode == "unknown" and mode.how == events.BUILT)
 
 
 def setting(mode: SetAt) -> SetAt:

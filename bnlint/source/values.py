@@ -110,12 +110,13 @@ class Args:
     """Evaluated arguments. `open` says that there may be more (`*unknown`, `**unknown`).
 
     `entry` marks a call that nobody wrote: parameters have their defaults, `*args` and `**kwargs` may
-    hold anything.
+    hold anything. `optional` says that defaults may be replaced.
     """
 
     items: tuple[ArgVal, ...] = ()
     open: bool = False
     entry: bool = False
+    optional: bool = False
 
     def positional(self) -> list[ArgVal]:
         return [a for a in self.items if a.name is None]
