@@ -251,6 +251,23 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Thaw:
+    """A model that trains in train mode though its BatchNorm was frozen.
+
+    `where` puts it into train mode, or trains it. `frozen` says how BatchNorm was meant to be kept as it
+    is: "eval" (put into eval mode once), "parameters" (they get no gradients), "hidden" (a method that
+    would do it cannot be called); `since` is the place.
+    """
+
+    where: Where
+    model: str
+    frozen: Literal["eval", "parameters", "hidden"]
+    since: Step
+    batchnorm: Answer3
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything an engine has to say about one project or one live model."""
 
@@ -263,6 +280,7 @@ class Facts:
     feeds: tuple[Feed, ...] = ()
     saves: tuple[Save, ...] = ()
     loads: tuple[Load, ...] = ()
+    thaws: tuple[Thaw, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

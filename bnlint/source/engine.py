@@ -25,6 +25,7 @@ from bnlint.source.read import Unreadable, is_notebook, load, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, is_test_file, words
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
+from bnlint.source.thawed import Thaws
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def link(
         feeds=tuple(scripts.feeds()),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
+        thaws=tuple(Thaws(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
         norms=structure.norms(),
         uses=structure.uses(),

@@ -41,6 +41,7 @@ from bnlint.source.values import (
 )
 
 if TYPE_CHECKING:
+    from bnlint.source.frozen import Undone
     from bnlint.source.interpret import Interpreter
 
 BUILT: Final = "built here: a new module is in train mode"
@@ -91,6 +92,7 @@ class Forward:
     outside: bool = False
     parts_switched: bool = False
     resting: frozenset[Hashable] = frozenset()
+    undone: tuple[Undone, ...] = ()
     trained: bool = False
 
     def turn(self) -> Turn:
@@ -253,7 +255,15 @@ class Events:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)
 
     def modes_of(self, value: Obj | Sym) -> tuple[SetAt, ...]:
-        """The modes that an object can be in: what was last set on it or on what contains it."""
+        """The modes that an object can be in."""
+        best = self.latest(value)
+        if best is None:
+            return (NOT_SET,)
+        guards = self.run.state.guards
+        return tuple(m for m in best.modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+
+    def latest(self, value: Obj | Sym) -> ModeRecord | None:
+        """What was last set on an object or on what contains it."""
         best: ModeRecord | None = None
         pending: list[Hashable] = [value.key]
         seen: set[Hashable] = set()
@@ -268,10 +278,7 @@ class Events:
             pending.extend(self.run.state.get((key, PARENTS)) or ())
             if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
                 pending.append(key[0])
-        if best is None:
-            return (NOT_SET,)
-        guards = self.run.state.guards
-        return tuple(m for m in best.modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+        return best
 
     def adopted(self, child: Sym) -> None:
         """Something that came from elsewhere became part of a module: it keeps its mode, whatever that is."""
@@ -445,6 +452,7 @@ class Events:
             self.sequel,
             self.parts_switched(model),
             frozenset(self.resting(model)),
+            tuple(self.undone(model)),
         )
         self.record.forwards.append(event)
         for _, flow in () if result is None else alternatives(result):
@@ -479,6 +487,11 @@ class Events:
                 yield part.key
             elif not later:
                 yield from self.resting(part, depth + 1)
+
+    def undone(self, model: Obj | Sym) -> Iterator[Undone]:
+        """The parts that were put into eval mode to stay there, and were switched with the model."""
+        record = self.latest(model)
+        return iter(()) if record is None else self.run.frozen.undone(model, record)
 
     def backward(self, value: Value) -> None:
         """A loss goes backward: every model call behind it is training.
@@ -656,6 +669,8 @@ def words_of(node: ir.Expr) -> str:
             return " ".join(map(words_of, parts))
         case ir.Call(func=func, args=args):
             return " ".join([words_of(func), *(words_of(a.value) for a in args)])
+        case ir.Display(items=items):
+            return " ".join(map(words_of, items))
     return ""
 
 

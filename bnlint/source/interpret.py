@@ -17,6 +17,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.containers import Containers
 from bnlint.source.events import Events
+from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.library import Library
 from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
@@ -141,6 +142,7 @@ class Interpreter:
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
+        self.frozen = Frozen(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []
@@ -153,6 +155,7 @@ class Interpreter:
         self.clock = 0
         self.defined: defaultdict[int, set[str]] = defaultdict(set)
         self.comprehended: tuple[Value, Value] = (unknown(), unknown())
+        self.assigning = Span(1, 0, 1, 0)
 
     # frames
 
@@ -203,7 +206,7 @@ class Interpreter:
             self.state = outer
 
     def do_if(self, node: ir.If) -> bool:
-        truth = exclusive(self.test(node.test))
+        truth = selective(exclusive(self.test(node.test)), node.test, node.span)
         if truth.value is not None:
             return self.block(node.body if truth.value else node.other)
         arms: list[Arm] = []
@@ -223,6 +226,7 @@ class Interpreter:
     def do_assign(self, node: ir.Assign) -> None:
         value = self.eval(node.value)
         value = self.named(value, node.targets[0], node.span)
+        self.assigning = node.span
         for target in node.targets:
             self.assign(target, value)
 
@@ -734,7 +738,7 @@ class Interpreter:
         items = self.items(source)
         for turn, (given, value) in enumerate(self.turns(source)):
             self.assign(loop.target, value)
-            tests = [exclusive(self.test(test)) for test in loop.tests]
+            tests = [selective(exclusive(self.test(test)), test, node.span) for test in loop.tests]
             if any(t.value is False for t in tests):
                 continue
             guards = given.union(*(t.then for t in tests))
@@ -1006,6 +1010,13 @@ def exclusive(truth: Truth) -> Truth:
         return truth
     key = ("if", fresh())
     return Truth(None, truth.then | {(key, True)}, truth.other | {(key, False)})
+
+
+def selective(truth: Truth, test: Expr, span: Span) -> Truth:
+    """A condition that is not known but says that only BatchNorm layers get through."""
+    if truth.value is not None or not lets_norms_through(test):
+        return truth
+    return truth._replace(then=truth.then | {((NORMS, span), True)})
 
 
 def picked(parts: list[tuple[Guards, Value]]) -> list[tuple[Guards, Value]]:

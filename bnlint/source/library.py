@@ -437,8 +437,12 @@ class Library:
             return base
         if name in {"forward", "__call__", "module"} and isinstance(base, Obj | Sym) and args.items:
             return run.objects.call(base, args, place)
+        if name == "requires_grad_":
+            run.frozen.set_gradients(base, args.value(0, "requires_grad") or Const(True), place)
         if name in MOVING:
             return base
+        if name == "fit":
+            run.frozen.fitted(args, place)
         if name in {"parameters", "named_parameters", "state_dict", "trainable_parameters"}:
             what = "state_dict" if name == "state_dict" else "parameters"
             return Taken(base, what, place)
@@ -514,6 +518,9 @@ class Library:
 
     def taken_method(self, base: Taken, name: str, args: Args, place: Place) -> Value:
         """What becomes of parameters or of a state dict."""
+        if name == "requires_grad_":
+            self.run.frozen.set_gradients(base, args.value(0, "requires_grad") or Const(True), place)
+            return base
         found = taken.method(self.run, base, name, args)
         return self.result_of(name, args, place) if found is None else found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +57,9 @@ WRAPPERS: Final = frozenset({"module", "_orig_mod"})
 """Attributes under which a wrapper holds the model that it wraps."""
 SWITCHES: Final = frozenset({"train", "eval"})
 """Calls in a constructor that decide the mode that a model begins in."""
+
+FREEZING: Final = re.compile(r"freeze|frozen|fix|eval|mode", re.IGNORECASE)
+"""Names of methods of which a constructor calls one to decide the mode of a part."""
 
 MOST_BASES = 24
 
@@ -241,6 +245,8 @@ class Objects:
         state = self.run.state
         if attr == "training":
             self.run.events.flag_set(base, value)
+        elif attr == "requires_grad":
+            self.run.frozen.set_gradients(base, value, self.run.place(self.run.assigning))
         match base:
             case Obj(key=key):
                 self.hold(base, attr, value)
@@ -278,7 +284,7 @@ class Objects:
         init = self.find(cls, "__init__")
         if module != "no":
             self.run.events.built(obj)
-            if isinstance(init, Func) and init.function.calls & SWITCHES:
+            if isinstance(init, Func) and self.switches(cls, init):
                 self.prepare(obj)
             return obj
         if isinstance(init, Func):
@@ -289,6 +295,13 @@ class Objects:
             obj.ready = True
             self.fill_fields(obj, cls, args)
         return obj
+
+    def switches(self, cls: ClassVal, init: Func) -> bool:
+        """Whether a constructor, or a method that it calls, switches modes: then they begin with it."""
+        if init.function.calls & SWITCHES:
+            return True
+        members = (self.find(cls, name) for name in init.function.calls if FREEZING.search(name))
+        return any(isinstance(m, Func) and m.function.calls & SWITCHES for m in members)
 
     def fill_fields(self, obj: Obj, cls: ClassVal, args: Args) -> None:
         """A dataclass: its arguments are its fields."""
