@@ -283,6 +283,8 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
 def is_entered(function: ir.Function) -> bool:
     """Whether a function is worth running though nobody calls it: it uses a model, or moves its state."""
     words = function.words
+    if "freeze" in words and "fit" in function.calls:
+        return True
     return "exchange" in words or ("mode" in words and bool(words & {"forward", "step", "state"}))
 
 

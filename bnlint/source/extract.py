@@ -20,6 +20,7 @@ MARKERS: Final = {
     "norm": ("atchNorm", "atch_norm", "bn", "BN"),
     "some norm": ("norm_layer", "norm_act", "norm(", "norm_func", "NormAct"),
     "mode": (".eval(", ".train(", "no_grad", "inference_mode", "set_grad_enabled"),
+    "freeze": ("requires_grad",),
     "state": ("state_dict", "torch.save", "parameters("),
     "step": (".backward", ".step("),
     "loader": ("DataLoader",),

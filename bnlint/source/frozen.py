@@ -69,18 +69,26 @@ class Frozen:
 
     # gradients
 
-    def set_gradients(self, target: Value, value: Value | None, place: Place) -> None:
-        """`requires_grad` of a parameter, of the weight of a layer, or of all that a module holds."""
+    def flag_set(self, target: Value, value: Value, place: Place) -> None:
+        """`requires_grad` is set: of a parameter it counts, of a module it is an attribute like any other."""
         for _, owner in alternatives(target):
             match owner:
-                case Taken(model=Obj() | Sym() as model, what="parameters"):
-                    self.note(model.key, model, value, place)
+                case Taken():
+                    self.set_gradients(owner, value, place)
                 case Sym(key=(key, "weight")):
                     self.note(key, None, value, place)
-                case Obj() | Sym():
-                    self.note(owner.key, owner, value, place)
 
-    def note(self, key: Hashable, owner: Obj | Sym | None, value: Value | None, place: Place) -> None:
+    def set_gradients(self, target: Value, value: Value, place: Place) -> None:
+        """`requires_grad_()` of the parameters that a module holds."""
+        match target:
+            case Taken(model=Obj() | Sym() as model, what="parameters"):
+                self.note(model.key, model, value, place)
+            case Sym(key=(key, "weight")):
+                self.note(key, None, value, place)
+            case Obj() | Sym():
+                self.note(target.key, target, value, place)
+
+    def note(self, key: Hashable, owner: Obj | Sym | None, value: Value, place: Place) -> None:
         if not isinstance(value, Const) or value.value:
             self.released.add(key)
             return

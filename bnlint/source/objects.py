@@ -246,7 +246,7 @@ class Objects:
         if attr == "training":
             self.run.events.flag_set(base, value)
         elif attr == "requires_grad":
-            self.run.frozen.set_gradients(base, value, self.run.place(self.run.assigning))
+            self.run.frozen.flag_set(base, value, self.run.place(self.run.assigning))
         match base:
             case Obj(key=key):
                 self.hold(base, attr, value)

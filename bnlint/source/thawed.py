@@ -160,7 +160,7 @@ def hidden_fact(thaws: Thaws, event: events.Forward, name: str, place: Place) ->
         model=thaws.scripts.name(event.model),
         frozen="hidden",
         since=Step(where_of(place), f"`{name}()` freezes BatchNorm, but the attribute of that name hides it"),
-        batchnorm=thaws.structure.has_batchnorm(event.model),
+        batchnorm="yes",
         path=tuple(thaws.scripts.path(event)),
     )
 
