@@ -15,7 +15,7 @@ from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
 from bnlint.source.disk import Answer, Disk
-from bnlint.source.extract import extract, is_relevant
+from bnlint.source.extract import extract, extract_old, is_relevant
 from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
@@ -123,7 +123,7 @@ class Reader:
         try:
             data = self.python(filename)
             if is_relevant(data):
-                return extract(data, filename)
+                return self.extracted(data, filename)
             if not is_notebook(filename):  # the cells of those were parsed one by one
                 parse(data, filename)  # nothing to learn, but what is broken is said
         except Unreadable as error:
@@ -133,6 +133,14 @@ class Reader:
         except Exception as error:
             self.faults.append(internal(filename, error))
         return None
+
+    def extracted(self, data: bytes, filename: str) -> ir.Summary | None:
+        """The summary of a file, also of one that only Python 2 can run."""
+        try:
+            return extract(data, filename)
+        except Unreadable as error:
+            self.faults.append(error.finding(filename))
+            return extract_old(data, filename)
 
     def python(self, filename: str) -> bytes:
         """The Python of a file: all of it, or that of a notebook's cells."""

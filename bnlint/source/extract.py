@@ -13,7 +13,8 @@ from operator import attrgetter
 from typing import Any, Final
 
 from bnlint.source import summary as ir
-from bnlint.source.read import decode, parse
+from bnlint.source.python2 import modernised
+from bnlint.source.read import Unreadable, decode, parse, parse_text, text_of
 from bnlint.source.summary import Block, Expr, Span, Summary
 
 MARKERS: Final = {
@@ -47,7 +48,23 @@ SHORT_TEXT: Final = 200
 
 def extract(data: bytes, filename: str) -> Summary:
     """Summarise one file. Raises `read.Unreadable` where it cannot be parsed."""
-    tree = parse(data, filename)
+    return summarise(parse(data, filename), data, filename)
+
+
+def extract_old(data: bytes, filename: str) -> Summary | None:
+    """Summarise a file of Python 2 that cannot be parsed as it is; None where it is no such file."""
+    text = modernised(text_of(data))
+    if text is None:
+        return None
+    try:
+        tree = parse_text(text, filename)
+    except Unreadable:
+        return None
+    return summarise(tree, text.encode("utf-8", "replace"), filename)
+
+
+def summarise(tree: ast.Module, data: bytes, filename: str) -> Summary:
+    """Summarise a syntax tree and the text that it was made from."""
     if not data.isascii():
         count_characters(tree, decode(data))
     return Lowering(tree, data).summary(filename)

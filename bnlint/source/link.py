@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.disk import Disk
-from bnlint.source.extract import extract
+from bnlint.source.extract import extract, extract_old
 from bnlint.source.layers import CONTAINERS, LAYERS
 from bnlint.source.read import Unreadable
 from bnlint.source.values import (
@@ -114,11 +114,18 @@ class Project:
     def read(self, filename: str) -> ir.Summary | None:
         """A file beside the linted ones, to which an import leads."""
         try:
-            summary = extract(self.disk.read(filename), filename)
+            summary = self.extracted(self.disk.read(filename), filename)
         except (OSError, Unreadable, RecursionError):
             return None
-        self.summaries[filename] = summary
+        if summary is not None:
+            self.summaries[filename] = summary
         return summary
+
+    def extracted(self, data: bytes, filename: str) -> ir.Summary | None:
+        try:
+            return extract(data, filename)
+        except Unreadable:
+            return extract_old(data, filename)
 
     def start(self, run: Interpreter, module: Module) -> None:
         """Run the body of a file, once."""
