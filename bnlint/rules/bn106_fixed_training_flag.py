@@ -74,7 +74,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bnlint.facts import Computed, Facts
+from bnlint.facts import Computed, Facts, Setting
 from bnlint.rule import Claim
 
 SEVERITY = "warning"
@@ -91,27 +91,23 @@ def check(facts: Facts) -> Iterator[Claim]:
 
 def _defect(norm: Computed) -> str | None:
     """What is wrong with a normalisation; None where nothing is known to be."""
-    given = norm.training.given
-    match norm.how, norm.training.value, norm.statistics:
-        case "functional", True, "yes":
+    match norm:
+        case Computed(how="functional", training=Setting(value=True), statistics="yes"):
             return (
-                f"`{norm.cls}` normalises by the batch in eval mode too: `training` is always True here, and each "
-                f"evaluation moves the running statistics; pass `training=self.training`."
+                f"`{norm.cls}` normalises by the batch in eval mode too: `training` is always True here, and "
+                f"each evaluation moves the running statistics; pass `training=self.training`."
             )
-        case "functional", False, "yes" if norm.updated == "no" and norm.trained == "yes":
-            flag = (
-                "`training` is always False here"
-                if given
-                else "`training` is left out here, which means False"
-            )
+        case Computed(
+            how="functional", training=Setting(value=False), statistics="yes", updated="no", trained="yes"
+        ):
+            flag = "always False here" if norm.training.given else "left out here, which means False"
             return (
-                f"`{norm.cls}` never normalises by its batch: {flag}, and nothing updates its running statistics; "
-                f"pass `training=self.training`."
+                f"`{norm.cls}` never normalises by its batch: `training` is {flag}, and nothing updates its "
+                f"running statistics; pass `training=self.training`."
             )
-        case "handwritten", True, "no" if norm.trained == "yes":
+        case Computed(how="handwritten", training=Setting(value=True), statistics="no", trained="yes"):
             return (
-                f"`{norm.cls}` normalises by the mean and variance of its batch in both modes and keeps no running "
-                f"statistics: in evaluation a sample's output depends on the batch beside it; keep running "
-                f"statistics and use them when `self.training` is False."
+                f"`{norm.cls}` normalises by the mean and variance of its batch in both modes: in evaluation "
+                f"a sample's output depends on its batch; keep running statistics and use them in eval mode."
             )
     return None

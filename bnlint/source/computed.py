@@ -11,7 +11,7 @@ from bnlint.finding import Step
 from bnlint.source import summary as ir
 from bnlint.source.layers import FUNCTIONS, torch_name
 from bnlint.source.link import functions_of
-from bnlint.source.moments import Moments, Normalised, may_normalise
+from bnlint.source.moments import MOMENTS, Moments, Normalised
 from bnlint.source.objects import last_name
 from bnlint.source.overrides import calls_in, expressions, is_closed, names_in, statements
 from bnlint.source.paths import passes
@@ -65,7 +65,6 @@ INITIAL: Final = frozenset(
 STATISTICS: Final = ("running_mean", "running_var")
 TRAINING: Final = 5
 """The position of `training` in `F.batch_norm` and in `torch.batch_norm`."""
-DEEPEST: Final = 3
 
 
 def computed(structure: Structure, classes: list[ClassVal]) -> Iterator[Computed]:
@@ -88,8 +87,13 @@ def methods(classes: list[ClassVal]) -> Iterator[ir.Function]:
 
 def is_meant(filename: str, cls: str, functions: list[str]) -> bool:
     """Whether a name says that the batch normalises on purpose."""
-    named = {w for name in (filename.rpartition("/")[2], *functions) for w in words(name)}
-    return bool(named & MEANT) or bool(set(words(cls)) & MEANT_CLASS)
+    named = {w for name in (filename.rpartition("/")[2], *functions) for w in words(spaced(name))}
+    return bool(named & MEANT) or bool(set(words(spaced(cls))) & MEANT_CLASS)
+
+
+def spaced(name: str) -> str:
+    """A name with its abbreviations apart: `MAMLBatchNorm` has three words."""
+    return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
 
 
 def learns(structure: Structure, cls: ClassVal) -> Answer3:
@@ -206,12 +210,20 @@ class Calls:
         return next((p for p in params if const.place is not None and p.span == const.place.span), None)
 
     def is_varied(self, event: Functional, const: Const) -> bool:
-        """Whether somebody may give another value than the default."""
+        """Whether somebody may give another value than the default, or write the attribute that holds it."""
+        attribute = flag_attribute(event)
+        if attribute and any(assigns(body, attribute) for name, body in self.bodies() if name != "__init__"):
+            return True
         param = self.parameter(event, const)
         if param is None:
             return False
+        return any(gives(call, param.name) for _, body in self.bodies() for call in calls_in(body))
+
+    def bodies(self) -> Iterator[tuple[str, ir.Block]]:
+        """What the files and the functions of the project do, with their names."""
         summaries = self.run.project.summaries.values()
-        return any(gives(call, param.name) for f in functions_of(summaries) for call in calls_in(f.body))
+        yield from (("", summary.body) for summary in summaries)
+        yield from ((function.name, function.body) for function in functions_of(summaries))
 
     def assumed(self, event: Functional, flag: ArgVal | None) -> str | None:
         """That nobody outside of what was read gives another value."""
@@ -259,7 +271,7 @@ class Calls:
         if not is_closed(self.structure.run.objects, cls) and not is_torch_batchnorm(self.structure, cls):
             return "unknown"
         own = [m for m in methods(bodies(self.structure, cls)) if m.name not in INITIAL]
-        if any(moves(m, attribute) for m in own):
+        if any(moves(m, attribute) or normalises_by_batch(m) for m in own):
             return "yes"
         names = {m.name for m in methods(bodies(self.structure, cls))}
         others = functions_of(self.run.project.summaries.values())
@@ -281,6 +293,29 @@ class Calls:
         ):
             return "yes"
         return "unknown" if is_test_file(event.place.filename) else "no"
+
+
+def flag_attribute(event: Functional) -> str:
+    """The attribute that a call is given as `training`, empty if it is none."""
+    function, span = event.path[-1]
+    call = next((c for c in calls_in(function.function.body) if c.span == span), None)
+    positional = [] if call is None else [a for a in call.args if a.name is None]
+    given = [a for a in call.args if a.name == "training"] if call is not None else []
+    match [*given, *positional[TRAINING : TRAINING + 1]]:
+        case [ir.Arg(value=ir.Get(attr=attribute))]:
+            return str(attribute)
+    return ""
+
+
+def assigns(body: ir.Block, attribute: str) -> bool:
+    """Whether statements write to an attribute of this name."""
+    for stmt in statements(body):
+        match stmt:
+            case ir.Assign(targets=targets) if any(mentions(t, attribute) for t in targets):
+                return True
+            case ir.Update(target=target) if mentions(target, attribute):
+                return True
+    return False
 
 
 def gives(call: ir.Call, name: str) -> bool:
@@ -329,17 +364,23 @@ def makes_buffer(method: ir.Function, attribute: str) -> bool:
 
 def moves(function: ir.Function, attribute: str) -> bool:
     """Whether a function may write to an attribute of this name: assigned, changed in place, given away."""
-    for stmt in statements(function.body):
-        match stmt:
-            case ir.Assign(targets=targets) if any(mentions(t, attribute) for t in targets):
-                return True
-            case ir.Update(target=target) if mentions(target, attribute):
-                return True
+    if assigns(function.body, attribute):
+        return True
     for call in calls_in(function.body):
         match call.func:
             case ir.Get(base=base, attr=name) if name.endswith("_") and mentions(base, attribute):
                 return True
         if last_name(call.func) not in FUNCTIONS and any(is_attribute(a.value, attribute) for a in call.args):
+            return True
+    return False
+
+
+def normalises_by_batch(function: ir.Function) -> bool:
+    """Whether a function calls `F.batch_norm` with another flag than False, which moves the statistics."""
+    for call in calls_in(function.body):
+        positional = [a for a in call.args if a.name is None][TRAINING : TRAINING + 1]
+        given = [*positional, *(a for a in call.args if a.name in {"training", "**"})]
+        if last_name(call.func) == "batch_norm" and any(a.value != ir.Lit(False) for a in given):
             return True
     return False
 
@@ -359,6 +400,15 @@ def is_attribute(node: ir.Expr, attribute: str) -> bool:
 
 
 # written out
+
+
+def may_normalise(klass: ir.Class) -> bool:
+    """Whether a class may normalise a batch: its name says so, or it computes moments and knows of a norm."""
+    if BATCHNORM_NAME.search(klass.name):
+        return True
+    if not klass.words & {"norm", "some norm"} and "norm" not in klass.name.lower():
+        return False
+    return any(isinstance(stmt, ir.Function) and stmt.calls & MOMENTS for stmt in klass.body)
 
 
 def handwritten(structure: Structure, cls: ClassVal) -> Iterator[Computed]:

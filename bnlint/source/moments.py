@@ -6,12 +6,12 @@ what is centred by the one and scaled by the other. Everything else is None.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from bnlint.source import summary as ir
+from bnlint.source.overrides import statements
 from bnlint.source.values import ClassVal, Func, Place
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ Kind: TypeAlias = Literal[
 ]
 MOMENTS: Final = frozenset({"mean", "var", "std", "var_mean", "std_mean"})
 """Calls that compute the moments of a tensor."""
-NAMED: Final = re.compile(r"norm|bn", re.IGNORECASE)
 SAME: Final = frozenset(
     {
         "float",
@@ -55,8 +54,17 @@ SHAPING: Final = frozenset(
     | {"permute", "transpose", "clamp", "clamp_min", "clamp_", "clip"}
 )
 """Methods that give a moment the shape that it is used in."""
-BINARY: Final = {"sub": "-", "subtract": "-", "div": "/", "divide": "/", "true_divide": "/", "mul": "*"}
-BINARY_CALLS: Final = BINARY | {"multiply": "*", "add": "+"}
+ARITHMETIC: Final = {
+    "sub": "-",
+    "subtract": "-",
+    "div": "/",
+    "divide": "/",
+    "true_divide": "/",
+    "mul": "*",
+    "multiply": "*",
+    "add": "+",
+}
+"""Functions and methods that are operators, also in place."""
 DEEPEST: Final = 3
 FIRST: Final = frozenset({0})
 
@@ -93,13 +101,6 @@ class Normalised:
     stored: bool
 
 
-def may_normalise(klass: ir.Class) -> bool:
-    """Whether a class computes moments, and is about a norm by some name: cheap, and asked of each class."""
-    if not NAMED.search(klass.name) and not klass.words & {"norm", "some norm"}:
-        return False
-    return any(isinstance(stmt, ir.Function) and stmt.calls & MOMENTS for stmt in klass.body)
-
-
 @dataclass(slots=True)
 class Scope:
     """A function that is followed: its variables, what it returns, and whether all ways lead on."""
@@ -129,11 +130,17 @@ class Moments:
             p for p in forward.function.params[1:] if p.kind in {"both", "position"} and p.default is None
         ]
         self.follow(forward, {p.name: Moment("input") for p in params})
-        if self.found is None or self.found[1].place is None:
+        if self.found is None:
             return None
         place, moment = self.found
-        functions = tuple(self.functions)
-        return Normalised(place, moment.place, functions, moment.of_channels, moment.guarded, self.stored)
+        return Normalised(
+            place,
+            mean=moment.place or place,
+            functions=tuple(self.functions),
+            of_channels=moment.of_channels,
+            guarded=moment.guarded,
+            stored=self.stored,
+        )
 
     def follow(self, func: Func, known: dict[str, Known]) -> Known:
         """What a function returns for these arguments."""
@@ -185,14 +192,15 @@ class Moments:
             case ir.With(body=body):
                 self.block(body)
             case ir.For() | ir.While() | ir.Try():
-                self.lose()
+                self.lose(stmt)
 
     def at(self, span: ir.Span) -> None:
         self.place = Place(self.scope.func.module.filename, span)
 
-    def lose(self) -> None:
-        """Nothing is known behind a loop or a `try`."""
+    def lose(self, stmt: ir.Stmt) -> None:
+        """Nothing is known behind a loop or a `try`; one that may return takes certainty with it."""
         self.scope.known.clear()
+        self.scope.certain &= not any(isinstance(inner, ir.Return) for inner in statements((stmt,)))
 
     def branch(self, body: ir.Block, other: ir.Block) -> None:
         """Two ways: what they agree on is known behind them. One that returns takes certainty with it."""
@@ -220,8 +228,8 @@ class Moments:
             case ir.Name(id=name):
                 self.scope.known[name] = value
             case ir.Display(items=items):
-                parts = value if type(value) is tuple and len(value) == len(items) else (None,) * len(items)
-                for item, part in zip(items, parts, strict=True):
+                parts = (None,) * len(items) if isinstance(value, Moment) or value is None else value
+                for item, part in zip(items, parts, strict=False):
                     self.assign(item, part)
             case ir.Get() | ir.Item() if value is not None:
                 self.stored = True
@@ -296,12 +304,10 @@ class Moments:
     def operation(self, name: str, base: ir.Expr, args: tuple[ir.Arg, ...], node: ir.Call) -> Known:
         """A function of torch, or a method of a tensor."""
         value = one(self.value(base))
-        if value is None and name not in BINARY_CALLS:
-            return None
         plain = name.removesuffix("_")
-        if plain in BINARY_CALLS and args:
+        if plain in ARITHMETIC and args:
             right = args[0].value
-            return self.combined(BINARY_CALLS[plain], value, self.value(right), right)
+            return self.combined(ARITHMETIC[plain], value, self.value(right), right)
         if value is None:
             return None
         if plain in {"pow", "float_power"} and args:
