@@ -1,4 +1,4 @@
-"""A batch normalisation whose training flag is fixed, so that evaluation is not what it should be.
+"""A batch normalisation that does the same in train mode and in eval mode.
 
 What it finds
 -------------

@@ -39,7 +39,7 @@ BATCH_MOMENT: Final = re.compile(
 )
 """Names of the batch's own mean and variance."""
 OTHER_NORM: Final = re.compile(
-    r"instance|layer|group|graph|pair|rms|pixel|spectral|whiten|decorrel|ghost|virtual|mini|contrast|loss"
+    r"instance|layer_?norm|group|graph|pair|rms|pixel|spectral|whiten|decorrel|ghost|virtual|mini|contrast|loss"
     r"|criterion|standardi|ada(?!pt)|\bln\b|\bin\b",
     re.IGNORECASE,
 )
