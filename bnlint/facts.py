@@ -163,6 +163,29 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """A batch normalisation that a module computes itself: by `F.batch_norm`, or written out.
+
+    `training` is the flag that it runs with on every path, whatever the mode of the module: with True
+    the batch's own mean and variance normalise, with False the running ones; UNKNOWN where the mode, or
+    anything else, decides. `statistics` says whether the module keeps running statistics for it,
+    `updated` whether anything moves them, `trained` whether it learns a scale and a shift. `meant` says
+    whether a name tells that the flag is fixed on purpose (frozen, adapted at test time, few-shot).
+    """
+
+    cls: str
+    how: Literal["functional", "handwritten"]
+    where: Where
+    training: Setting
+    statistics: Answer3
+    updated: Answer3 = "unknown"
+    trained: Answer3 = "unknown"
+    meant: Answer3 = "unknown"
+    assumed: str | None = None
+    evidence: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Unregistered:
     """A BatchNorm that its module does not know: absent from `state_dict()`, `.to()` and `eval()`."""
 
@@ -275,6 +298,7 @@ class Facts:
     uses: tuple[Use, ...] = ()
     answers: tuple[Answer, ...] = ()
     overrides: tuple[Override, ...] = ()
+    computed: tuple[Computed, ...] = ()
     unregistered: tuple[Unregistered, ...] = ()
     forwards: tuple[Forward, ...] = ()
     feeds: tuple[Feed, ...] = ()

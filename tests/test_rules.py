@@ -11,6 +11,7 @@ import pytest
 from bnlint.facts import (
     UNKNOWN,
     Answer,
+    Computed,
     Facts,
     Feed,
     Forward,
@@ -108,6 +109,17 @@ TRAINING = Forward(
     "net", at(5), "training", frozenset({"train", "eval"}), "yes", path=(step(1),), stuck=step(9), loop=at(4)
 )
 OVERRIDE = Override("Net", "train", at(5), returns="self", reaches="yes", honours="yes", batchnorm="yes")
+COMPUTED = Computed(
+    "Norm",
+    "functional",
+    at(5),
+    setting(value=True),
+    statistics="yes",
+    updated="no",
+    trained="yes",
+    meant="no",
+    evidence=(step(2),),
+)
 ANSWER = Answer(
     "Net", at(7), chain(Op("batchnorm", "bn", at(6), norm(row=3))), (step(8),), evidence=(step(2),)
 )
@@ -235,6 +247,65 @@ class TestBrokenTrainOverride:
     )
     def test_is_silent(self, harmless):
         assert not claims("BN107", overrides=(replace(OVERRIDE, **harmless),))
+
+
+class TestFixedTrainingFlag:
+    LEFT_OUT = replace(COMPUTED, training=setting(value=False, given=False))
+    HANDWRITTEN = replace(COMPUTED, how="handwritten", statistics="no")
+
+    @pytest.mark.parametrize(
+        ("norm", "says"),
+        [
+            (COMPUTED, "`Norm` normalises by the batch in eval mode too: `training` is always True here"),
+            (
+                LEFT_OUT,
+                "`Norm` never normalises by its batch: `training` is left out here, which means False",
+            ),
+            (
+                replace(COMPUTED, training=setting(value=False)),
+                "`Norm` never normalises by its batch: `training` is always False here",
+            ),
+            (HANDWRITTEN, "`Norm` normalises by the mean and variance of its batch in both modes"),
+        ],
+    )
+    def test_says_what_both_modes_do(self, norm, says):
+        (claim,) = claims("BN106", computed=(norm,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [2]
+        assert claim.message.startswith(says)
+
+    def test_names_what_it_assumes(self):
+        (claim,) = claims("BN106", computed=(replace(COMPUTED, assumed="nobody passes another `training`"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that nobody passes another `training`).")
+
+    @pytest.mark.parametrize("norm", [COMPUTED, LEFT_OUT, HANDWRITTEN])
+    @pytest.mark.parametrize("meant", ["yes", "unknown"])
+    def test_is_silent_where_it_may_be_meant(self, norm, meant):
+        assert not claims("BN106", computed=(replace(norm, meant=meant),))
+
+    @pytest.mark.parametrize("norm", [COMPUTED, LEFT_OUT, HANDWRITTEN])
+    def test_is_silent_where_the_flag_is_not_known(self, norm):
+        assert not claims("BN106", computed=(replace(norm, training=setting(UNKNOWN)),))
+
+    @pytest.mark.parametrize(
+        ("norm", "silent"),
+        [
+            (COMPUTED, {"statistics": ("no", "unknown")}),
+            (LEFT_OUT, {"statistics": ("no", "unknown")}),
+            (LEFT_OUT, {"updated": ("yes", "unknown"), "trained": ("no", "unknown")}),
+            (HANDWRITTEN, {"statistics": ("yes", "unknown"), "trained": ("no", "unknown")}),
+            (HANDWRITTEN, {"training": (setting(value=False),)}),
+        ],
+    )
+    def test_needs_its_evidence(self, norm, silent):
+        for name, values in silent.items():
+            for value in values:
+                assert not claims("BN106", computed=(replace(norm, **{name: value}),))
+
+    @pytest.mark.parametrize("change", [{"updated": "yes"}, {"updated": "unknown"}, {"trained": "no"}])
+    def test_true_is_wrong_whoever_learns(self, change):
+        assert claims("BN106", computed=(replace(COMPUTED, **change),))
 
 
 class TestBatchNormOnOutput:
@@ -677,6 +748,12 @@ NOTHING_KNOWN = Facts(
     overrides=tuple(
         Override("Net", method, at(1), "unknown", "unknown", "unknown") for method in ("train", "eval")
     ),
+    computed=tuple(
+        Computed("Net", how, at(1), training, "unknown", meant=meant)
+        for how in ("functional", "handwritten")
+        for training in (SILENT, setting(value=True), setting(value=False))
+        for meant in ("no", "unknown")
+    ),
     forwards=tuple(
         Forward("net", at(1), purpose, frozenset(modes), "unknown", stuck=stuck)
         for purpose in ("training", "evaluation", "unknown")
@@ -712,6 +789,12 @@ EVERYTHING = Facts(
     overrides=tuple(
         replace(OVERRIDE, **{name: value})
         for name, value in {"reaches": "no", "honours": "no", "returns": "nothing"}.items()
+    ),
+    computed=(
+        COMPUTED,
+        replace(COMPUTED, assumed="this holds"),
+        TestFixedTrainingFlag.LEFT_OUT,
+        TestFixedTrainingFlag.HANDWRITTEN,
     ),
     unregistered=tuple(
         Unregistered(norm(), at(5), "Net", held) for held in ("list", "tuple", "dict", "closure", "forward")

@@ -14,6 +14,7 @@ from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
+from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.extract import extract, extract_old, is_relevant
 from bnlint.source.hidden import unregistered
@@ -205,6 +206,7 @@ def link(
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
+        computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),
         uses=structure.uses(),
         answers=tuple(answers(structure)),

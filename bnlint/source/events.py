@@ -111,6 +111,15 @@ class Normalised:
     owner: ClassVal | None
 
 
+class Functional(NamedTuple):
+    """`F.batch_norm` was called by a module's forward; `path` holds each function on the way and its call."""
+
+    args: Args
+    place: Place
+    owner: Obj
+    path: tuple[tuple[Func, Span], ...]
+
+
 class Compared(NamedTuple):
     """A loss of torch, between what a model answers and a target."""
 
@@ -165,6 +174,7 @@ class Record:
 
     forwards: list[Forward] = field(default_factory=list)
     normalised: list[Normalised] = field(default_factory=list)
+    functional: list[Functional] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
     saves: list[StateSave] = field(default_factory=list)
     discarded: set[int] = field(default_factory=set)
@@ -541,6 +551,17 @@ class Events:
             layer, flow, self.run.state.guards, scope, owner if isinstance(owner, ClassVal) else None
         )
         self.record.normalised.append(event)
+
+    def functional(self, args: Args, place: Place) -> None:
+        """`F.batch_norm` is called: what counts is a forward that runs by itself."""
+        frames = self.run.frames
+        outer = frames[0] if self.run.inside_forward and frames else None
+        if outer is None or outer.name != "forward" or not isinstance(outer.self, Obj):
+            return
+        sites = [*(f.site for f in frames[1:]), place]
+        path = [(f.func, s.span) for f, s in zip(frames, sites, strict=True) if f.func and s is not None]
+        if len(path) == len(frames):
+            self.record.functional.append(Functional(args, place, outer.self, tuple(path)))
 
     def compared(self, path: str, args: Args, place: Place) -> None:
         """A loss is computed."""

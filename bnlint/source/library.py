@@ -225,6 +225,8 @@ class Library:
     def function(self, name: str, args: Args, place: Place) -> Value:
         kind = FUNCTIONS[name]
         tensors = self.tensors(args)
+        if kind == "batchnorm":
+            self.run.events.functional(args, place)
         if not tensors and kind != "batchnorm":
             return self.result_of(name, args, place)
         flow = Flow(
