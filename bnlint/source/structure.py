@@ -13,6 +13,7 @@ from bnlint.source import zoo
 from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
 from bnlint.source.interpret import Interpreter, OutOfFuel
+from bnlint.source.extract import is_model_name
 from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
 from bnlint.source.link import architecture_of
 from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, last_name
@@ -322,8 +323,8 @@ class Structure:
         names = self.run.objects.names.get(obj.key, {})
         held += [
             v
-            for v in (self.run.root.get((obj.key, n)) for n in names)
-            if v is not None and not isinstance(v, Sym)
+            for n, v in ((n, self.run.root.get((obj.key, n))) for n in names)
+            if v is not None and (not isinstance(v, Sym) or is_model_name(n))
         ]
         answer = self.any_of(list(held), wanted, depth + 1)
         if answer == "no" and items is not None and items.open:
