@@ -39,6 +39,9 @@ MODEL_NAME: Final = re.compile(
 RELEVANT: Final = re.compile(rb"torch|[Bb]atch_?[Nn]orm|\bnn\.|\.eval\(|\.train\(|state_dict|DataLoader")
 """A file without any of this says nothing of its own; it is read when another one imports from it."""
 
+CALLERS: Final = frozenset({"spawn", "Thread", "Process", "memory_usage", "timeit"})
+"""What calls a function that it is given."""
+
 STORING: Final = frozenset({"append", "extend", "insert", "update", "setdefault", "setattr", "add_module"})
 """Calls that leave something in an object, as an assignment to an attribute does."""
 
@@ -317,12 +320,15 @@ class Lowering:
 
     def call(self, node: ast.Call) -> Expr:
         func = self.expr(node.func)
+        last = ""
         match func:
             case ir.Get(attr=last) | ir.Name(id=last):
                 self.calls.add(last)
         args = [self.argument(a) for a in node.args]
         for k in node.keywords:
             args.append(ir.Arg(k.arg or "**", self.expr(k.value), span(k.value)))
+        if last in CALLERS:
+            self.calls.update(a.value.id for a in args if isinstance(a.value, ir.Name))
         return ir.Call(func, tuple(args), span(node))
 
     def argument(self, node: ast.expr) -> ir.Arg:

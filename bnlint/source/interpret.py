@@ -295,7 +295,7 @@ class Interpreter:
         source = self.eval(node.source)
         place, words = self.place(node.span), spell(node.source)
         turns = [
-            Turn(Loop(source, place, at, words), node.target, value, guards)
+            Turn(Loop(source, place, at, words, phase_of(value)), node.target, value, guards)
             for at, (guards, value) in enumerate(self.turns(source))
         ]
         return self.loop(node, turns)
@@ -1010,6 +1010,11 @@ def exclusive(truth: Truth) -> Truth:
         return truth
     key = ("if", fresh())
     return Truth(None, truth.then | {(key, True)}, truth.other | {(key, False)})
+
+
+def phase_of(value: Value) -> str:
+    """The word that a turn of a loop is about: `for phase in ("train", "val")`."""
+    return value.value if isinstance(value, Const) and isinstance(value.value, str) else ""
 
 
 def selective(truth: Truth, test: Expr, span: Span) -> Truth:

@@ -13,6 +13,7 @@ from bnlint.source.state import ITEMS
 from bnlint.source.values import (
     ALWAYS,
     Args,
+    ArgVal,
     ClassVal,
     Const,
     DictVal,
@@ -376,6 +377,36 @@ class Library:
     def handle_parser(self, args: Args, place: Place) -> Value:
         return Obj(fresh(), External("argparse.ArgumentParser"), args, place, ready=True)
 
+    def handle_import(self, args: Args, _place: Place) -> Value:
+        """`importlib.import_module("a.b")`"""
+        match args.value(0, "name"):
+            case Const(value=str() as path) if path and not path.startswith("."):
+                return self.run.project.imported(self.run.frame.module, path) or External(path)
+        return unknown()
+
+    def handle_spawn(self, args: Args, place: Place) -> Value:
+        """`spawn(fn, args)`: each process calls it with its rank and these arguments."""
+        rank = ArgVal(None, Sym(fresh(), "rank"), place)
+        return self.call_with(args.value(0, "fn"), args.value(1, "args"), place, rank)
+
+    def handle_worker(self, args: Args, place: Place) -> Value:
+        """`Thread(target=…, args=…)`, `Process(…)`"""
+        self.call_with(args.value(1, "target"), args.value(3, "args"), place)
+        return self.other_call("threading.Thread", args, place)
+
+    def handle_measured(self, args: Args, place: Place) -> Value:
+        """A function that is called to see what it takes."""
+        return self.call_with(args.value(0, "proc", "stmt", "func"), None, place)
+
+    def call_with(self, func: Value | None, given: Value | None, place: Place, *first: ArgVal) -> Value:
+        """A call that is made elsewhere, with the items of a tuple."""
+        items = None if given is None else self.run.containers.items(given)
+        if func is None or not isinstance(self.run.force(func), Func | Method):
+            return unknown()
+        held = () if items is None else items.held
+        rest = tuple(ArgVal(None, h.value, h.place) for h in held)
+        return self.run.call(func, Args((*first, *rest), open=given is not None and items is None), place)
+
     def handle_chain(self, args: Args, place: Place) -> Value:
         held: list[Held] = []
         for arg in args.positional():
@@ -563,4 +594,10 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "itertools.chain": Library.handle_chain,
     "*.ArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
+    "importlib.import_module": Library.handle_import,
+    "*.spawn": Library.handle_spawn,
+    "threading.Thread": Library.handle_worker,
+    "*.Process": Library.handle_worker,
+    "memory_profiler.memory_usage": Library.handle_measured,
+    "timeit.timeit": Library.handle_measured,
 }

@@ -295,7 +295,7 @@ class Scripts:
     def held_out(self, event: events.Forward) -> str | None:
         """The name of the held-out data that a forward is given."""
         source = event.source
-        names: list[str] = []
+        names = [loop.phase for loop in event.loops if loop.phase in EVALUATION]
         while isinstance(source, Obj) and source.args.items and not source.name:
             inner = source.args.items[0].value
             source = inner if isinstance(inner, Obj | Sym) else None

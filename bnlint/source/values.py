@@ -300,12 +300,13 @@ class Truth(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A loop that is being run: what it goes over, and which turn this is."""
+    """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words."""
 
     source: Value | None
     place: Place
     turn: int
     words: str
+    phase: str = ""
 
 
 class Context(NamedTuple):
