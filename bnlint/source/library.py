@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.classes import is_instance
 from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
 from bnlint.source.state import ITEMS
 from bnlint.source.values import (
@@ -97,6 +98,11 @@ MOVING: Final = frozenset(
     }
 )
 """Methods that give back the same model, or a tensor from the same source."""
+TEXT: Final = frozenset(
+    {"lower", "upper", "strip", "lstrip", "rstrip", "replace", "split", "rsplit", "startswith", "endswith"}
+    | {"removeprefix", "removesuffix", "title", "capitalize"}
+)
+"""Methods of strings that are computed."""
 
 
 class Library:
@@ -294,18 +300,8 @@ class Library:
         value, wanted = args.value(0), args.value(1)
         if value is None or wanted is None:
             return unknown()
-        value, wanted = self.run.force(value), self.run.force(wanted)
-        match value, wanted:
-            case Const(value=v), External(path=path) if path.startswith("builtins."):
-                return Const(type(v).__name__ == path.rpartition(".")[2])
-            case (ListVal(kind=kind), External(path=path)) if path in {"builtins.list", "builtins.tuple"}:
-                return Const(path == f"builtins.{kind}")
-            case Func() | Method(), External(path=path) if torch_name(path) is not None:
-                return Const(False)
-            case Obj(cls=cls), External(path=path):
-                found = any(isinstance(b, External) and b.path == path for b in self.run.objects.bases(cls))
-                return Const(True) if found else unknown()
-        return unknown()
+        answer = is_instance(self.run, self.run.force(value), self.run.force(wanted))
+        return unknown() if answer is None else Const(answer)
 
     def handle_is_function(self, args: Args, _place: Place) -> Value:
         value = self.run.force(args.items[0].value) if args.items else unknown()
@@ -407,16 +403,22 @@ class Library:
             case Partial() | Func() | Method():
                 return unknown()
             case Const(value=str() as text):
-                return self.text_method(text, name, args)
+                return self.text_method(text, name, args, place)
         return self.result_of(name, args, place)
 
-    def text_method(self, text: str, name: str, args: Args) -> Value:
-        first = args.value(0)
-        if name in {"lower", "upper", "strip"} and not args.items:
-            return Const(getattr(text, name)())
-        if name in {"startswith", "endswith"} and isinstance(first, Const) and isinstance(first.value, str):
-            return Const(getattr(text, name)(first.value))
-        return unknown()
+    def text_method(self, text: str, name: str, args: Args, place: Place) -> Value:
+        """A method of a string, where it and all that it is given are known."""
+        values = [a.value for a in args.positional()]
+        known = [v.value for v in values if isinstance(v, Const)]
+        if name not in TEXT or args.open or len(known) != len(args.items):
+            return unknown()
+        try:
+            found = getattr(text, name)(*known)
+        except (TypeError, ValueError):
+            return unknown()
+        if isinstance(found, list):
+            return self.run.containers.tuple_of(*map(Const, found), place=place)
+        return Const(found)
 
     def tensor_method(self, base: Flow, name: str, args: Args, place: Place) -> Value:
         if name == "backward":

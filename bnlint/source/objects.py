@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bnlint.facts import Answer3, Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.classes import own_name
 from bnlint.source.events import MADE_FROM
 from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
@@ -149,9 +150,12 @@ class Objects:
             case Module():
                 return self.run.project.member(self.run, base, attr)
             case External(path=path):
-                return External(f"{path}.{attr}")
+                name = own_name(base) if attr == "__name__" else None
+                return External(f"{path}.{attr}") if name is None else Const(name)
             case Obj():
                 return self.of_object(base, attr)
+            case ClassVal() | Func() | Method() if attr == "__name__":
+                return Const(own_name(base))
             case ClassVal():
                 found = self.find(base, attr)
                 return Sym((base.key, attr), attr) if found is None else self.of_class(found, base)
@@ -164,11 +168,18 @@ class Objects:
                 return base if attr in {"data", "T", "mT", "logits", "sample"} else self.derived(base, attr)
             case Taken():
                 return taken.attribute(base, attr) or Bound(base, attr)
+            case Partial() if attr in {"func", "keywords"}:
+                return base.func if attr == "func" else self.keywords(base)
             case DictVal() | ListVal() | Const() | Partial() | Func() | Method():
                 return Bound(base, attr)
             case Bound(name=name):
                 return unknown(f"{name}.{attr}")
         return unknown(attr)
+
+    def keywords(self, base: Partial) -> Value:
+        """`partial.keywords`"""
+        named = {a.name: a.value for a in base.args.items if a.name is not None}
+        return self.run.new_dict(named, open=base.args.open)
 
     def derived(self, base: Flow, attr: str) -> Value:
         if attr in {"shape", "device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:

@@ -13,7 +13,7 @@ from bnlint.source import zoo
 from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
 from bnlint.source.interpret import Interpreter, OutOfFuel
-from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
+from bnlint.source.layers import LAYERS, NO_DEFAULT, layer_kind, torch_name
 from bnlint.source.link import architecture_of
 from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, last_name
 from bnlint.source.overrides import calls_in, is_kept_in_eval
@@ -323,8 +323,10 @@ class Structure:
         held += [
             v
             for v in (self.run.root.get((obj.key, n)) for n in names)
-            if v is not None and not isinstance(v, Sym)
+            if v is not None and not self.is_number(v)
         ]
+        if self.is_subclass(obj, wanted):
+            return "yes"
         answer = self.any_of(list(held), wanted, depth + 1)
         if answer == "no" and items is not None and items.open:
             return "unknown"
@@ -332,10 +334,19 @@ class Structure:
             return self.doubt(obj.cls)
         return answer
 
+    def is_subclass(self, obj: Obj, wanted: Kind) -> bool:
+        """Whether a class extends torch's BatchNorm with a forward of its own."""
+        base = self.run.objects.external_base(obj.cls)
+        return wanted == "batchnorm" and base is not None and layer_kind(base.path) == "batchnorm"
+
     def registered(self, obj: Obj) -> list[Value]:
         """What became part of a module; an unknown attribute of a class is a number as likely as a layer."""
         parts = self.run.objects.registered.get(obj.key, ())
-        return [p for p in parts if not isinstance(p, Sym) or not isinstance(obj.cls, ClassVal)]
+        return [p for p in parts if not isinstance(obj.cls, ClassVal) or not self.is_number(p)]
+
+    def is_number(self, value: Value) -> bool:
+        """Whether nothing is known of a value, in each of the ways that it was computed."""
+        return all(isinstance(v, Sym | Const) for _, v in alternatives(self.run.force(value)))
 
     def doubt(self, cls: ClassVal) -> Answer3:
         """Nothing was found; the class may still inherit it from where nobody looked."""
