@@ -50,12 +50,28 @@ def is_one(run: Interpreter, value: Value, wanted: Value) -> bool | None:
         return False if isinstance(wanted, ClassVal | External) else None
     if isinstance(value, Obj):
         return inherits(run, value.cls, wanted)
-    if not isinstance(wanted, External) or wanted.path.startswith(ABSTRACT):
+    if not isinstance(wanted, External):
         return None
+    if wanted.path.startswith(ABSTRACT):
+        return has_interface(value, wanted.path.rpartition(".")[2])
     names = types_of(value)
     if names is None:
         return None
     return wanted.path in names
+
+
+def has_interface(value: Value, name: str) -> bool | None:
+    """Whether a value is something that can be gone through."""
+    if name not in {"Iterable", "Sequence"}:
+        return None
+    match value:
+        case Const(value=constant):
+            return isinstance(constant, str | bytes)
+        case ListVal(kind=kind) if kind in {"list", "tuple"}:
+            return True
+        case DictVal():
+            return name == "Iterable"
+    return None
 
 
 def types_of(value: Value) -> frozenset[str] | None:

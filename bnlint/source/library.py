@@ -10,7 +10,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.classes import is_instance
 from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
-from bnlint.source.state import ITEMS
+from bnlint.source.state import ITEMS, MOST_ITEMS
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -208,6 +208,7 @@ class Library:
         last = path.rpartition(".")[2]
         if self.run.project.knows_model(path, args) or last[:1].isupper():
             obj = Obj(fresh(), External(path), args, place, ready=True)
+            self.run.objects.foreign[obj.key] = obj
             self.run.events.built(obj)
             return obj
         if last in PASSING:
@@ -378,6 +379,35 @@ class Library:
                 return self.result_of("chain", args, place)
             held.extend(items.held)
         return self.run.new_list("list", tuple(held), place)
+
+    def handle_replace(self, args: Args, place: Place) -> Value:
+        """`dataclasses.replace(x, field=…)`"""
+        first = args.value(0)
+        first = unknown() if first is None else self.run.force(first)
+        if not isinstance(first, Obj):
+            return self.result_of("replace", args, place)
+        made = Obj(fresh(), first.cls, first.args, place, ready=True)
+        for name in self.run.objects.names.get(first.key, ()):
+            self.run.objects.hold(made, name, self.run.state.get((first.key, name)) or unknown(name))
+        for arg in args.items[1:]:
+            if arg.name is not None:
+                self.run.objects.hold(made, arg.name, self.run.labelled(arg.value, arg.name))
+        return made
+
+    def handle_field(self, args: Args, place: Place) -> Value:
+        """`field(default=…)`, `field(default_factory=…)`: the default, which instances share here."""
+        default, factory = args.value(None, "default"), args.value(None, "default_factory")
+        if default is not None:
+            return default
+        return unknown("field") if factory is None else self.run.call(factory, Args(), place)
+
+    def handle_repeat(self, args: Args, place: Place) -> Value:
+        """`itertools.repeat(x, n)`"""
+        first, times = args.value(0, "object"), args.value(1, "times")
+        if first is None or not isinstance(times, Const) or not isinstance(times.value, int):
+            return self.result_of("repeat", args, place)
+        held = (Held(ALWAYS, first, place),) * max(0, min(times.value, MOST_ITEMS))
+        return self.run.new_list("list", held, place)
 
     def handle_load(self, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External("torch.load"), args, place, ready=True)
@@ -554,6 +584,9 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "copy.deepcopy": Library.handle_copy,
     "copy.copy": Library.handle_copy,
     "itertools.chain": Library.handle_chain,
+    "itertools.repeat": Library.handle_repeat,
+    "dataclasses.field": Library.handle_field,
+    "dataclasses.replace": Library.handle_replace,
     "*.ArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
 }

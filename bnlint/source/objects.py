@@ -58,6 +58,9 @@ WRAPPERS: Final = frozenset({"module", "_orig_mod"})
 SWITCHES: Final = frozenset({"train", "eval"})
 """Calls in a constructor that decide the mode that a model begins in."""
 
+STANDARD: Final = ("builtins.", "abc.", "typing.", "enum.", "dataclasses.", "collections.")
+"""Where the bases come from that are no modules."""
+
 MOST_BASES = 24
 
 
@@ -69,6 +72,7 @@ class Objects:
         self.names: dict[Hashable, dict[str, None]] = {}
         self.parts: set[ClassVal | External] = set()
         self.containers: dict[Hashable, Obj] = {}
+        self.foreign: dict[Hashable, Obj] = {}
         self.registered: dict[Hashable, list[Value]] = {}
 
     # classes
@@ -94,7 +98,7 @@ class Objects:
                     name = torch_name(path)
                     if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES):
                         return "yes"
-                    if path != "builtins.object" and not path.startswith(("builtins.", "abc.", "typing.")):
+                    if not path.startswith(STANDARD):
                         answer = "unknown"
                 case ClassVal():
                     continue
@@ -311,6 +315,9 @@ class Objects:
         for arg in args.items:
             if arg.name is not None:
                 self.hold(obj, arg.name, self.run.labelled(arg.value, arg.name))
+        after = self.find(cls, "__post_init__")
+        if isinstance(after, Func):
+            self.run.run(after, Args(), obj, obj.place)
 
     def prepare(self, obj: Obj) -> None:
         """Run the constructor of an instance when somebody first looks inside."""
