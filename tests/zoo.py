@@ -28,12 +28,13 @@ from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ArgVal, ClassVal, Const, Func, Module, Obj, Place, Value, fresh
 
 TABLE = Path(__file__).parent.parent / "bnlint" / "source" / "zoo.json"
-TOGETHER = (
-    ("transformers",),
-    ("torchvision", "timm", "segmentation_models_pytorch", "pretrainedmodels"),
-    ("efficientnet_pytorch",),
+TASKS = (
+    (("transformers",), ()),
+    (("timm",), ("torchvision",)),
+    (("torchvision", "segmentation_models_pytorch", "pretrainedmodels"), ("timm",)),
+    (("efficientnet_pytorch",), ()),
 )
-"""The libraries; those that are built on each other are followed together."""
+"""The libraries that are followed together, and those that they are built on."""
 FUEL = 60_000
 """Statements that building one model may take."""
 EMPTY_ENVIRONMENT = {
@@ -42,10 +43,6 @@ EMPTY_ENVIRONMENT = {
 """What libraries find in `os.environ`: their defaults count."""
 SKIPPED = {"tests", "quantization", "datasets", "data", "utils", "scripts"}
 """Folders that hold no models of their own."""
-WANTED = re.compile(
-    r"(?!.*/(tests|datasets|data|scripts)/)(?!models/.*/(?!modeling_|configuration_|__init__)\w+\.py$)"
-)
-"""Files that are read: all but those of which there are many and that build no models."""
 VERSION = re.compile(r"""^(?:__version__\s*=\s*["']|Version: )([\w.]+)""", re.MULTILINE)
 
 Answers = dict[str, str]
@@ -70,15 +67,26 @@ def version(package: Path) -> str:
     sys.exit(f"{package}: no version")
 
 
+def vision(package: Path) -> list[Path]:
+    """The folders of transformers' models that look at images."""
+    return sorted({file.parent for file in (package / "models").glob("*/image_processing_*.py")})
+
+
+def core(package: Path) -> list[Path]:
+    """What the models of transformers build on, and those that look at images; the rest is read when asked."""
+    files = [*package.glob("*.py"), *(package / "utils").glob("*.py")]
+    for pattern in ("modeling_*.py", "configuration_*.py"):
+        files += [file for folder in vision(package) for file in folder.glob(pattern)]
+    return sorted(files)
+
+
 class Sources:
     """The sources of some libraries, read and linked."""
 
     def __init__(self, packages: dict[str, Path]) -> None:
         summaries = {name: extract(data, name) for name, data in EMPTY_ENVIRONMENT.items()}
         for package in packages.values():
-            for file in sorted(package.rglob("*.py")):
-                if package.name == "transformers" and not WANTED.match(str(file.relative_to(package))):
-                    continue
+            for file in sorted(package.rglob("*.py")) if package.name != "transformers" else core(package):
                 summaries[str(file)] = extract(file.read_bytes(), str(file))
         self.packages = packages
         self.project = Project(summaries, Disk(EMPTY_ENVIRONMENT))
@@ -164,10 +172,10 @@ def add(answers: Answers, name: str, answer: str | None) -> None:
 
 
 def builders(sources: Sources, library: str, decorator: str | None) -> Answers:
-    """The functions of a library that build models, and the classes of these models."""
+    """The functions of a library that build models, and torchvision's classes of them."""
     answers: Answers = {}
     for module in sources.modules(library, "models"):
-        for name, cls in sources.classes(module):
+        for name, cls in sources.classes(module) if library == "torchvision" else ():
             add(answers, name, sources.answer(sources.make(cls, Args(entry=True))))
         for name, func in sources.functions(module, decorator):
             made = sources.make(func, Args())
@@ -206,8 +214,9 @@ def transformers(sources: Sources) -> tuple[Answers, Answers]:
     """The models of transformers with their default configuration, and the types whose models agree."""
     answers: Answers = {}
     types: Answers = {}
-    for folder in sorted(p for p in (sources.packages["transformers"] / "models").iterdir() if p.is_dir()):
-        modules = [sources.module(str(file)) for file in sorted(folder.glob("*.py"))]
+    for folder in vision(sources.packages["transformers"]):
+        files = [*sorted(folder.glob("configuration_*.py")), *sorted(folder.glob("modeling_*.py"))]
+        modules = [sources.module(str(file)) for file in files]
         configs = dict(pair for module in modules for pair in configurations(sources, module))
         found: list[str] = []
         for module in modules:
@@ -240,13 +249,14 @@ def is_public(sources: Sources, module: Module, name: str) -> bool:
     return items is not None and any(isinstance(h.value, Const) and h.value.value == name for h in items.held)
 
 
-def tables(packages: dict[str, Path]) -> dict[str, Answers]:
+def tables(task: tuple[list[str], dict[str, Path]]) -> dict[str, Answers]:
     """The answers for some libraries that are built on each other."""
+    libraries, packages = task
     sys.setrecursionlimit(10_000)
     zoo.HOMES = ()  # what an earlier table says is no answer
     sources = Sources(packages)
     found: dict[str, Answers] = {}
-    for library in packages:
+    for library in libraries:
         if library == "segmentation_models_pytorch":
             found[library], found[f"{library}.encoders"] = segmentation(sources)
         elif library == "transformers":
@@ -261,12 +271,13 @@ def tables(packages: dict[str, Path]) -> dict[str, Answers]:
 
 def collect(folders: list[Path]) -> dict[str, object]:
     """The whole table."""
-    groups = [{name: find(name, folders) for name in group} for group in TOGETHER]
-    with Pool() as pool:
-        answers = {library: found for made in pool.map(tables, groups, chunksize=1) for library, found in made.items()}
+    packages = {name: find(name, folders) for libraries, _ in TASKS for name in libraries}
+    tasks = [(libraries, {name: packages[name] for name in (*libraries, *bases)}) for libraries, bases in TASKS]
+    with Pool(len(tasks)) as pool:
+        answers = {name: found for made in pool.map(tables, tasks, chunksize=1) for name, found in made.items()}
     return {
         "models": {library: by_answer(found) for library, found in answers.items()},
-        "sources": {name: version(package) for group in groups for name, package in group.items()},
+        "sources": {name: version(package) for name, package in packages.items()},
     }
 
 

@@ -405,7 +405,8 @@ class Structure:
         for base in self.run.objects.bases(cls):
             match base:
                 case External(path=path) if torch_name(path) is None and not path.startswith(STANDARD):
-                    return "unknown"
+                    if not path.endswith("Mixin"):
+                        return "unknown"
                 case Sym(name=name) if not name.endswith("Mixin"):
                     return "unknown"
                 case Either():
