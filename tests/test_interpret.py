@@ -94,15 +94,24 @@ CONSTANTS = {
     "huge text": ("x = 'a' * 10 ** 9", "<unknown>"),
     "nothing returned": ("def f(): pass\nx = f()", None),
     "generator": ("def f():\n    yield 1\n    yield 2\nx = f()", [1, 2, "<more>"]),
-    "popped from a dict": ("d = {'a': 1, 'b': 2}\ny = d.pop('a', 0)\nx = [y, d.pop('a', 0), 'a' in d]", [1, 0, False]),
+    "popped from a dict": (
+        "d = {'a': 1, 'b': 2}\ny = d.pop('a', 0)\nx = [y, d.pop('a', 0), 'a' in d]",
+        [1, 0, False],
+    ),
     "popped once in a condition": ("d = {'a': 1}\ny = d.pop('a', 0) or 5\nx = y", 1),
-    "set where it is missing": ("d = {'a': 1}\nd.setdefault('a', 2)\nd.setdefault('b', 3)\nx = d", {"a": 1, "b": 3}),
+    "set where it is missing": (
+        "d = {'a': 1}\nd.setdefault('a', 2)\nd.setdefault('b', 3)\nx = d",
+        {"a": 1, "b": 3},
+    ),
     "words": ("x = 'batch_norm-2d'.replace('_', '').split('-')[0].upper()", "BATCHNORM"),
     "parts of a partial": (
         "from functools import partial\ndef f(): pass\np = partial(f, eps=2)\nx = [p.func.__name__, p.keywords['eps']]",
         ["f", 2],
     ),
-    "name of a class": ("from torch import nn\nclass C: pass\nx = [C.__name__, nn.BatchNorm2d.__name__]", ["C", "BatchNorm2d"]),
+    "name of a class": (
+        "from torch import nn\nclass C: pass\nx = [C.__name__, nn.BatchNorm2d.__name__]",
+        ["C", "BatchNorm2d"],
+    ),
     "repeated": ("from itertools import repeat\nx = list(repeat(3, 2))", [3, 3]),
     "comprehension over many": ("x = 7 in [n for n in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]", True),
     "class among classes": (
@@ -114,8 +123,7 @@ CONSTANTS = {
         4,
     ),
     "dataclass replaced": (
-        "from dataclasses import dataclass, replace\n@dataclass\nclass C:\n    a: int = 4\n    b: int = 5\n"
-        "c = replace(C(b=6), a=1)\nx = [c.a, c.b]",
+        "from dataclasses import dataclass, replace\n@dataclass\nclass C:\n    a: int = 4\n    b: int = 5\nc = replace(C(b=6), a=1)\nx = [c.a, c.b]",
         [1, 6],
     ),
     "dataclass finished": (

@@ -48,6 +48,13 @@ class TestTheFile:
         assert zoo.table.cache_info().currsize
 
 
+def test_families_agree_with_all_that_the_table_knows():
+    known = {**zoo.table()["timm"], **zoo.table()["torchvision"]}
+    said = {name: family.batchnorm for name in known if (family := zoo.by_family(name)) is not None}
+    assert {name for name, answer in said.items() if answer != known[name].batchnorm} == set()
+    assert len(said) > 700
+
+
 CALLS = {
     # torchvision
     "a builder": ("torchvision.models.resnet50", {}, YES),
@@ -68,7 +75,11 @@ CALLS = {
     "no builder": ("torchvision.models.list_models", {}, None),
     "transforms": ("torchvision.transforms.Normalize", {}, None),
     # detectors
-    "a frozen detector": ("torchvision.models.detection.fasterrcnn_resnet50_fpn", {"weights": "DEFAULT"}, "no"),
+    "a frozen detector": (
+        "torchvision.models.detection.fasterrcnn_resnet50_fpn",
+        {"weights": "DEFAULT"},
+        "no",
+    ),
     "one by default": ("torchvision.models.detection.maskrcnn_resnet50_fpn", {}, "no"),
     "the second version": ("torchvision.models.detection.fasterrcnn_resnet50_fpn_v2", {}, "yes"),
     "from scratch": (
@@ -92,11 +103,17 @@ CALLS = {
     "an address": ("timm.models.create_model", {0: "hf_hub:timm/vit_base_patch16_224.augreg_in1k"}, NO),
     "an entrypoint": ("timm.models.swin_tiny_patch4_window7_224", {}, NO),
     "dropout asked for": ("timm.create_model", {0: "vit_base_patch16_224", "drop_rate": 0.1}, DROPS),
-    "dropout of unknown rate": ("timm.create_model", {0: "vit_base_patch16_224", "drop_rate": UNKNOWN}, Known("no")),
+    "dropout of unknown rate": (
+        "timm.create_model",
+        {0: "vit_base_patch16_224", "drop_rate": UNKNOWN},
+        Known("no"),
+    ),
     "another dropout": ("timm.create_model", {0: "vit_base_patch16_224", "drop_path_rate": 0.1}, NO),
     "a newer name": ("timm.create_model", {0: "resnet50_of_tomorrow"}, "yes"),
     "a newer one without": ("timm.create_model", {0: "convnext_of_tomorrow"}, "no"),
-    "of no family": ("timm.create_model", {0: "tomorrow"}, None),
+    "one unlike its family": ("timm.create_model", {0: "resnet50_of_tomorrow_gn"}, zoo.NOTHING),
+    "of no family": ("timm.create_model", {0: "tomorrow"}, zoo.NOTHING),
+    "a newer entrypoint": ("timm.models.tomorrow", {}, None),
     "another function": ("timm.data.create_dataset", {0: "resnet50"}, None),
     # segmentation_models_pytorch
     "smp": ("segmentation_models_pytorch.Unet", {0: "resnet34"}, YES),
@@ -104,9 +121,21 @@ CALLS = {
     "the encoder without": ("segmentation_models_pytorch.Unet", {0: "mit_b0"}, "yes"),
     "both without": ("segmentation_models_pytorch.Unet", {0: "mit_b0", "decoder_use_norm": False}, "no"),
     "layernorm": ("segmentation_models_pytorch.Unet", {0: "mit_b0", "decoder_use_norm": "layernorm"}, "no"),
-    "an unknown flag": ("segmentation_models_pytorch.Unet", {0: "mit_b0", "decoder_use_norm": UNKNOWN}, "unknown"),
-    "timm's encoder": ("segmentation_models_pytorch.Unet", {0: "tu-convnext_tiny", "decoder_use_norm": False}, "no"),
-    "an unknown encoder": ("segmentation_models_pytorch.Unet", {0: UNKNOWN, "decoder_use_norm": False}, "unknown"),
+    "an unknown flag": (
+        "segmentation_models_pytorch.Unet",
+        {0: "mit_b0", "decoder_use_norm": UNKNOWN},
+        "unknown",
+    ),
+    "timm's encoder": (
+        "segmentation_models_pytorch.Unet",
+        {0: "tu-convnext_tiny", "decoder_use_norm": False},
+        "no",
+    ),
+    "an unknown encoder": (
+        "segmentation_models_pytorch.Unet",
+        {0: UNKNOWN, "decoder_use_norm": False},
+        "unknown",
+    ),
     "by an architecture's name": (
         "segmentation_models_pytorch.create_model",
         {0: "unet", "encoder_name": "mit_b0", "decoder_use_norm": False},
@@ -119,7 +148,11 @@ CALLS = {
     "dino": ("torch.hub.load", {0: "facebookresearch/dino:main", 1: "dino_vits16"}, "no"),
     "dino's resnet": ("torch.hub.load", {0: "facebookresearch/dino:main", 1: "dino_resnet50"}, "yes"),
     "dinov2": ("torch.hub.load", {0: "facebookresearch/dinov2", 1: "dinov2_vits14"}, "no"),
-    "weakly supervised": ("torch.hub.load", {0: "facebookresearch/WSL-Images", 1: "resnext101_32x8d_wsl"}, "yes"),
+    "weakly supervised": (
+        "torch.hub.load",
+        {0: "facebookresearch/WSL-Images", 1: "resnext101_32x8d_wsl"},
+        "yes",
+    ),
     "a segmentation": ("torch.hub.load", {0: "mateuszbuda/brain-segmentation-pytorch", 1: "unet"}, "yes"),
     "somebody's": ("torch.hub.load", {0: "somebody/models", 1: "resnet18"}, None),
     "a folder": ("torch.hub.load", {0: "pytorch/vision", 1: "resnet18", "source": "local"}, None),

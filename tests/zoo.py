@@ -272,9 +272,13 @@ def tables(task: tuple[list[str], dict[str, Path]]) -> dict[str, Answers]:
 def collect(folders: list[Path]) -> dict[str, object]:
     """The whole table."""
     packages = {name: find(name, folders) for libraries, _ in TASKS for name in libraries}
-    tasks = [(libraries, {name: packages[name] for name in (*libraries, *bases)}) for libraries, bases in TASKS]
+    tasks = [
+        (libraries, {name: packages[name] for name in (*libraries, *bases)}) for libraries, bases in TASKS
+    ]
     with Pool(len(tasks)) as pool:
-        answers = {name: found for made in pool.map(tables, tasks, chunksize=1) for name, found in made.items()}
+        answers = {
+            name: found for made in pool.map(tables, tasks, chunksize=1) for name, found in made.items()
+        }
     return {
         "models": {library: by_answer(found) for library, found in answers.items()},
         "sources": {name: version(package) for name, package in packages.items()},

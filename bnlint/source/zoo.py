@@ -82,6 +82,10 @@ WITHOUT: Final = re.compile(
     re.IGNORECASE,
 )
 """Families of which every member has BatchNorm, and those of which none has."""
+OTHERWISE: Final = re.compile(
+    r"_(s?gn|evo[sb]\w*|frn|bit|ln|rms)(_|$)|mobilenetv5|vit_\w*(resnet|mci)", re.IGNORECASE
+)
+"""What a name says of a member that differs from its family."""
 
 
 def is_home(path: str) -> bool:
@@ -105,7 +109,7 @@ def find(path: str, given: Given) -> Known | None:
         return named(library, "EfficientNet", given) if "EfficientNet" in names else None
     if names[-1] in FACTORIES:
         name = given.get(0, given.get("model_name", given.get("name")))
-        return named(library, name, given) if isinstance(name, str) else NOTHING
+        return (named(library, name, given) if isinstance(name, str) else None) or NOTHING
     if "detection" in names:
         return detector(names[-1], given)
     return named(library, names[-1], given, known_to_build="models" in names or library == "torchvision")
@@ -144,7 +148,9 @@ def named(library: str, name: str, given: Given, *, known_to_build: bool = True)
 
 
 def by_family(name: str) -> Known | None:
-    """What the family of a name says."""
+    """What the family of a name says; None where it has none or differs from it."""
+    if OTHERWISE.search(name):
+        return None
     if WITHOUT.match(name):
         return Known("no")
     return Known("yes") if WITH.match(name) or re.match(r"vgg\d+_bn", name, re.IGNORECASE) else None
