@@ -38,7 +38,7 @@ class TestTheFile:
         known = {library: sum(map(len, answers.values())) for library, answers in DATA["models"].items()}
         assert known["torchvision"] > 100
         assert known["timm"] > 1100
-        assert known["transformers"] > 500
+        assert known["transformers"] > 150
 
     def test_it_is_read_when_it_is_needed(self):
         zoo.table.cache_clear()
@@ -64,7 +64,7 @@ CALLS = {
     "efficientnet": ("torchvision.models.efficientnet_b0", {}, YES),
     "swin": ("torchvision.models.swin_t", {}, NO),
     "convnext": ("torchvision.models.convnext_tiny", {}, NO),
-    "vit": ("torchvision.models.vit_b_16", {}, NO),
+    "vit": ("torchvision.models.vit_b_16", {}, "no"),
     "segmentation": ("torchvision.models.segmentation.deeplabv3_resnet50", {}, YES),
     "video": ("torchvision.models.video.r3d_18", {}, YES),
     "by name": ("torchvision.models.get_model", {0: "vgg16"}, DROPS),

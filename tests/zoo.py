@@ -69,7 +69,11 @@ def version(package: Path) -> str:
 
 def vision(package: Path) -> list[Path]:
     """The folders of transformers' models that look at images."""
-    return sorted({file.parent for file in (package / "models").glob("*/image_processing_*.py")})
+    folders = {file.parent for file in (package / "models").glob("*/image_processing_*.py")}
+    for file in (package / "models").glob("*/modeling_*.py"):
+        if "ForImageClassification(" in file.read_text(encoding="utf-8"):
+            folders.add(file.parent)
+    return sorted(folders)
 
 
 def core(package: Path) -> list[Path]:
@@ -127,7 +131,11 @@ class Sources:
         for stmt in module.summary.body:
             if isinstance(stmt, ir.Class) and not stmt.name.startswith("_"):
                 value = self.named(module, stmt.name)
-                if isinstance(value, ClassVal) and self.run.objects.is_module(value) == "yes":
+                if not isinstance(value, ClassVal) or self.run.objects.is_module(value) != "yes":
+                    continue
+                init = self.run.objects.find(value, "__init__")
+                taken = {p.name for p in init.function.params} if isinstance(init, Func) else set()
+                if not taken & {"backbone", "model"}:  # what these are decides
                     yield stmt.name, value
 
     def make(self, builder: Func | ClassVal, args: Args) -> Value | None:

@@ -78,10 +78,12 @@ WITH: Final = re.compile(
     re.IGNORECASE,
 )
 WITHOUT: Final = re.compile(
-    r"(alexnet|squeezenet|vgg\d+$|vit_(?!.*_r\d)|swin|convnext|deit|beit|mixer|eva|dinov[23]|samvit|hiera|flexivit)",
+    r"(alexnet|squeezenet|vgg\d+$|vit_(?!.*_r\d)|vit[stblg]\d|swin|convnext|deit|beit|mixer|eva|dinov[23]|samvit|hiera|flexivit)",
     re.IGNORECASE,
 )
 """Families of which every member has BatchNorm, and those of which none has."""
+FROZEN: Final = re.compile(r"(fasterrcnn|maskrcnn|keypointrcnn|retinanet|fcos)_\w+_fpn$")
+"""Detectors whose pretrained backbone has its BatchNorm frozen."""
 OTHERWISE: Final = re.compile(
     r"_(s?gn|evo[sb]\w*|frn|bit|ln|rms)(_|$)|mobilenetv5|vit_\w*(resnet|mci)", re.IGNORECASE
 )
@@ -193,7 +195,7 @@ def by_rate(value: object) -> Answer3:
 
 def detector(name: str, given: Given) -> Known | None:
     """A detector of torchvision: a pretrained backbone is frozen, except in second versions."""
-    known = table()["torchvision"].get(name)
+    known = table()["torchvision"].get(name) or (Known("no") if FROZEN.match(name) else None)
     if known is None or known.batchnorm == "yes" or not name.endswith("_fpn"):
         return known
     old = "pretrained" in given or "pretrained_backbone" in given
