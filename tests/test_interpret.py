@@ -94,7 +94,77 @@ CONSTANTS = {
     "huge text": ("x = 'a' * 10 ** 9", "<unknown>"),
     "nothing returned": ("def f(): pass\nx = f()", None),
     "generator": ("def f():\n    yield 1\n    yield 2\nx = f()", [1, 2, "<more>"]),
+    "popped from a dict": (
+        "d = {'a': 1, 'b': 2}\ny = d.pop('a', 0)\nx = [y, d.pop('a', 0), 'a' in d]",
+        [1, 0, False],
+    ),
+    "popped once in a condition": ("d = {'a': 1}\ny = d.pop('a', 0) or 5\nx = y", 1),
+    "set where it is missing": (
+        "d = {'a': 1}\nd.setdefault('a', 2)\nd.setdefault('b', 3)\nx = d",
+        {"a": 1, "b": 3},
+    ),
+    "words": ("x = 'batch_norm-2d'.replace('_', '').split('-')[0].upper()", "BATCHNORM"),
+    "parts of a partial": (
+        "from functools import partial\ndef f(): pass\np = partial(f, eps=2)\nx = [p.func.__name__, p.keywords['eps']]",
+        ["f", 2],
+    ),
+    "name of a class": (
+        "from torch import nn\nclass C: pass\nx = [C.__name__, nn.BatchNorm2d.__name__]",
+        ["C", "BatchNorm2d"],
+    ),
+    "repeated": ("from itertools import repeat\nx = list(repeat(3, 2))", [3, 3]),
+    "comprehension over many": ("x = 7 in [n for n in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]", True),
+    "class among classes": (
+        "from torch import nn\nclass A: pass\nclass B: pass\nx = [A in {A, nn.ReLU}, B in (A, nn.ReLU), nn.ReLU in [A, nn.ReLU]]",
+        [True, False, True],
+    ),
+    "dataclass default": (
+        "from dataclasses import dataclass, field\n@dataclass\nclass C:\n    a: int = field(default=4)\nx = C().a",
+        4,
+    ),
+    "dataclass replaced": (
+        "from dataclasses import dataclass, replace\n@dataclass\nclass C:\n    a: int = 4\n    b: int = 5\nc = replace(C(b=6), a=1)\nx = [c.a, c.b]",
+        [1, 6],
+    ),
+    "dataclass finished": (
+        "@dataclass\nclass C:\n    a: str = ''\n    def __post_init__(self):\n        if not self.a:\n            self.a = 'b'\nx = C().a",
+        "b",
+    ),
 }
+
+INSTANCES = {
+    "constant": ("isinstance('a', str)", True),
+    "flag": ("isinstance(True, int)", True),
+    "number": ("isinstance(3, (str, list))", False),
+    "nothing": ("isinstance(None, str)", False),
+    "iterable": ("isinstance([1], collections.abc.Iterable)", True),
+    "not iterable": ("isinstance(7, collections.abc.Iterable)", False),
+    "list": ("isinstance([1], (str, list))", True),
+    "class": ("isinstance(nn.ReLU, type)", True),
+    "class is no text": ("isinstance(Own, str)", False),
+    "partial": ("isinstance(functools.partial(nn.ReLU), functools.partial)", True),
+    "class is no partial": ("isinstance(nn.ReLU, functools.partial)", False),
+    "function": ("isinstance(make, types.FunctionType)", True),
+    "class is no function": ("isinstance(Own, types.FunctionType)", False),
+    "module": ("isinstance(Own(), nn.Module)", True),
+    "own class": ("isinstance(Other(), Own)", True),
+    "another own class": ("isinstance(Own(), Other)", False),
+    "a layer": ("isinstance(nn.ReLU(), nn.Module)", True),
+    "another layer": ("isinstance(nn.ReLU(), nn.Linear)", False),
+    "a base of torch": ("isinstance(nn.ReLU(), nn.modules.batchnorm._BatchNorm)", "<unknown>"),
+    "from elsewhere": ("isinstance(Foreign(), Own)", "<unknown>"),
+    "anything": ("isinstance(anything, str)", "<unknown>"),
+}
+"""Asked with a class of the project and one that inherits from it."""
+
+
+@pytest.mark.parametrize(("text", "expected"), INSTANCES.values(), ids=INSTANCES)
+def test_instances(run, text, expected):
+    head = (
+        "import collections.abc, functools, types\nfrom elsewhere import Base\nfrom torch import nn\n"
+        "class Own(nn.Module): pass\nclass Other(Own): pass\nclass Foreign(Base): pass\ndef make(): pass\n"
+    )
+    assert run(f"{head}x = {text}")["x"] == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), CONSTANTS.values(), ids=CONSTANTS)

@@ -324,12 +324,12 @@ class Containers:
         first = args.value(0)
         if name in {"get", "pop", "setdefault"} and isinstance(first, Const):
             found = entries.held.get(first.value)
-            if found is not None:
-                return found
-            default = args.value(1)
-            if not entries.open:
-                return default or Const(None)
-            return Sym((base.key, first.value), str(first.value))
+            if found is None:
+                found = Sym((base.key, first.value), str(first.value)) if entries.open else args.value(1)
+            found = found or Const(None)
+            if name != "get":
+                self.keep(base, entries, first.value, found if name == "setdefault" else None)
+            return found
         if name in {"items", "values", "keys"}:
             return self.dict_view(entries, name, place)
         if name == "update" and args.items:
@@ -338,6 +338,13 @@ class Containers:
         if name == "copy":
             return run.new_dict(dict(entries.held), base.place, open=entries.open)
         return unknown()
+
+    def keep(self, base: DictVal, entries: Entries, key: object, value: Value | None) -> None:
+        """A dict has an entry from now on, or none."""
+        held = {k: v for k, v in entries.held.items() if k != key}
+        if value is not None:
+            held[key] = value
+        self.run.state.set((base.key, ENTRIES), Entries(held, entries.open))
 
     def dict_view(self, entries: Entries, name: str, place: Place) -> Value:
         held: list[Held] = []

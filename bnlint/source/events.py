@@ -250,8 +250,7 @@ class Events:
 
     def is_surely_module(self, obj: Obj) -> bool:
         if isinstance(obj.cls, External):
-            path = obj.cls.path
-            return path.startswith("torch.nn.") or self.run.project.knows_model(path, obj.args)
+            return self.run.project.comes_in_train_mode(obj.cls.path, obj.args)
         return self.run.objects.is_module(obj.cls) == "yes"
 
     def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str) -> None:

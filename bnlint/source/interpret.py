@@ -360,14 +360,17 @@ class Interpreter:
             join(outer, again)
         return bool(again)
 
-    def turns(self, source: Value) -> list[tuple[Guards, Value]]:
-        """What a loop goes over: everything if it is short and known, else two unknown turns."""
+    def turns(self, source: Value, *, plain: bool = False) -> list[tuple[Guards, Value]]:
+        """What a loop goes over: everything if it is short and known, else two unknown turns.
+
+        `plain` says that its turns call nothing: then a long one is as easy to follow.
+        """
         items = self.items(source)
         if items is not None and not items.open:
             held = list(items.held)
             if not self.eager and isinstance(source, Obj):
                 held = held[:2]
-            elif len(held) > MOST_TURNS:
+            elif len(held) > MOST_TURNS and not plain:
                 held = [*held[:3], *held[-2:]]
             return [(h.guards, h.value) for h in held if not contradicts(h.guards, self.state.guards)]
         return [(ALWAYS, self.element(source, turn)) for turn in range(2)]
@@ -674,15 +677,22 @@ class Interpreter:
         """`a or b` is a value: the first part that decides."""
         *first, last = node.parts
         for part in first:
-            truth = self.test(part)
+            truth, value = self.decide(part)
             if truth.value is None:
-                parts = [(truth.then, self.eval(part)), (truth.other, self.eval(last))]
+                parts = [(truth.then, value), (truth.other, self.eval(last))]
                 if len(first) > 1 or node.op == "and":
                     return self.logic_unknown(node, truth)
                 return either(parts)
             if truth.value is (node.op == "or"):
-                return self.eval(part)
+                return value
         return self.eval(last)
+
+    def decide(self, node: Expr) -> tuple[Truth, Value]:
+        """A condition and its value, computed once: `kwargs.pop("norm", None)` changes what it asks."""
+        if isinstance(node, ir.Unary | ir.Logic | ir.Compare):
+            return self.test(node), self.eval(node)
+        value = self.eval(node)
+        return self.truth(value), value
 
     def logic_unknown(self, node: ir.Logic, truth: Truth) -> Value:
         whole = self.test(node)
@@ -736,7 +746,8 @@ class Interpreter:
         if depth == 0:
             self.comprehended = (source, source)
         items = self.items(source)
-        for turn, (given, value) in enumerate(self.turns(source)):
+        plain = isinstance(node.element, ir.Name | ir.Get | ir.Lit) and depth == 0
+        for turn, (given, value) in enumerate(self.turns(source, plain=plain)):
             self.assign(loop.target, value)
             tests = [selective(exclusive(self.test(test)), test, node.span) for test in loop.tests]
             if any(t.value is False for t in tests):
@@ -830,7 +841,7 @@ class Interpreter:
             case External(path=path) if path.rpartition(".")[2].isupper():  # a setting, by its name
                 key = ("external", path)
                 return Truth(None, frozenset({(key, True)}), frozenset({(key, False)}))
-            case Flow() | Taken() | Bound() | Super() | Partial():
+            case Flow() | Taken() | Bound() | Super():
                 return Truth(None)
         return Truth(True)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.classes import is_instance
 from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
-from bnlint.source.state import ITEMS
+from bnlint.source.state import ITEMS, MOST_ITEMS
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -98,6 +99,11 @@ MOVING: Final = frozenset(
     }
 )
 """Methods that give back the same model, or a tensor from the same source."""
+TEXT: Final = frozenset(
+    {"lower", "upper", "strip", "lstrip", "rstrip", "replace", "split", "rsplit", "startswith", "endswith"}
+    | {"removeprefix", "removesuffix", "title", "capitalize"}
+)
+"""Methods of strings that are computed."""
 
 
 class Library:
@@ -203,6 +209,7 @@ class Library:
         last = path.rpartition(".")[2]
         if self.run.project.knows_model(path, args) or last[:1].isupper():
             obj = Obj(fresh(), External(path), args, place, ready=True)
+            self.run.objects.foreign[obj.key] = obj
             self.run.events.built(obj)
             return obj
         if last in PASSING:
@@ -297,18 +304,8 @@ class Library:
         value, wanted = args.value(0), args.value(1)
         if value is None or wanted is None:
             return unknown()
-        value, wanted = self.run.force(value), self.run.force(wanted)
-        match value, wanted:
-            case Const(value=v), External(path=path) if path.startswith("builtins."):
-                return Const(type(v).__name__ == path.rpartition(".")[2])
-            case (ListVal(kind=kind), External(path=path)) if path in {"builtins.list", "builtins.tuple"}:
-                return Const(path == f"builtins.{kind}")
-            case Func() | Method(), External(path=path) if torch_name(path) is not None:
-                return Const(False)
-            case Obj(cls=cls), External(path=path):
-                found = any(isinstance(b, External) and b.path == path for b in self.run.objects.bases(cls))
-                return Const(True) if found else unknown()
-        return unknown()
+        answer = is_instance(self.run, self.run.force(value), self.run.force(wanted))
+        return unknown() if answer is None else Const(answer)
 
     def handle_is_function(self, args: Args, _place: Place) -> Value:
         value = self.run.force(args.items[0].value) if args.items else unknown()
@@ -416,6 +413,35 @@ class Library:
             held.extend(items.held)
         return self.run.new_list("list", tuple(held), place)
 
+    def handle_replace(self, args: Args, place: Place) -> Value:
+        """`dataclasses.replace(x, field=…)`"""
+        first = args.value(0)
+        first = unknown() if first is None else self.run.force(first)
+        if not isinstance(first, Obj):
+            return self.result_of("replace", args, place)
+        made = Obj(fresh(), first.cls, first.args, place, ready=True)
+        for name in self.run.objects.names.get(first.key, ()):
+            self.run.objects.hold(made, name, self.run.state.get((first.key, name)) or unknown(name))
+        for arg in args.items[1:]:
+            if arg.name is not None:
+                self.run.objects.hold(made, arg.name, self.run.labelled(arg.value, arg.name))
+        return made
+
+    def handle_field(self, args: Args, place: Place) -> Value:
+        """`field(default=…)`, `field(default_factory=…)`: the default, which instances share here."""
+        default, factory = args.value(None, "default"), args.value(None, "default_factory")
+        if default is not None:
+            return default
+        return unknown("field") if factory is None else self.run.call(factory, Args(), place)
+
+    def handle_repeat(self, args: Args, place: Place) -> Value:
+        """`itertools.repeat(x, n)`"""
+        first, times = args.value(0, "object"), args.value(1, "times")
+        if first is None or not isinstance(times, Const) or not isinstance(times.value, int):
+            return self.result_of("repeat", args, place)
+        held = (Held(ALWAYS, first, place),) * max(0, min(times.value, MOST_ITEMS))
+        return self.run.new_list("list", held, place)
+
     def handle_load(self, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External("torch.load"), args, place, ready=True)
         obj.assumed = True
@@ -440,16 +466,22 @@ class Library:
             case Partial() | Func() | Method():
                 return unknown()
             case Const(value=str() as text):
-                return self.text_method(text, name, args)
+                return self.text_method(text, name, args, place)
         return self.result_of(name, args, place)
 
-    def text_method(self, text: str, name: str, args: Args) -> Value:
-        first = args.value(0)
-        if name in {"lower", "upper", "strip"} and not args.items:
-            return Const(getattr(text, name)())
-        if name in {"startswith", "endswith"} and isinstance(first, Const) and isinstance(first.value, str):
-            return Const(getattr(text, name)(first.value))
-        return unknown()
+    def text_method(self, text: str, name: str, args: Args, place: Place) -> Value:
+        """A method of a string, where it and all that it is given are known."""
+        values = [a.value for a in args.positional()]
+        known = [v.value for v in values if isinstance(v, Const)]
+        if name not in TEXT or args.open or len(known) != len(args.items):
+            return unknown()
+        try:
+            found = getattr(text, name)(*known)
+        except (TypeError, ValueError):
+            return unknown()
+        if isinstance(found, list):
+            return self.run.containers.tuple_of(*map(Const, found), place=place)
+        return Const(found)
 
     def tensor_method(self, base: Flow, name: str, args: Args, place: Place) -> Value:
         if name == "backward":
@@ -592,6 +624,9 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "copy.deepcopy": Library.handle_copy,
     "copy.copy": Library.handle_copy,
     "itertools.chain": Library.handle_chain,
+    "itertools.repeat": Library.handle_repeat,
+    "dataclasses.field": Library.handle_field,
+    "dataclasses.replace": Library.handle_replace,
     "*.ArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
     "importlib.import_module": Library.handle_import,

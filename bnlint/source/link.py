@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bnlint.facts import UNKNOWN, Unknown
 from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.disk import Disk
@@ -19,6 +20,7 @@ from bnlint.source.values import (
     Const,
     External,
     Module,
+    Partial,
     Sym,
     Value,
     fresh,
@@ -271,13 +273,40 @@ class Project:
 
     def knows_model(self, path: str, args: Args) -> bool:
         """Whether a call outside the project makes a model."""
-        return path == "torch.load" or zoo.has_batchnorm(path, architecture_of(args)) is not None
+        return path == "torch.load" or self.known_model(path, args) is not None
+
+    def known_model(self, path: str, args: Args) -> zoo.Known | None:
+        """What is known of the model that a call of a library makes; None where it makes none."""
+        return zoo.find(path, given(args)) if zoo.is_home(path) else None
+
+    def comes_in_train_mode(self, path: str, args: Args) -> bool:
+        """Whether a call outside the project makes a module that is in train mode."""
+        if path.startswith("torch.nn."):
+            return True
+        known = self.known_model(path, args)
+        return known is not None and known.mode == "train"
 
 
-def architecture_of(args: Args) -> str | None:
-    """The name that a model factory is given."""
-    first = args.value(0, "model_name", "name", "arch", "architecture")
-    return first.value if isinstance(first, Const) and isinstance(first.value, str) else None
+def given(args: Args) -> zoo.Given:
+    """The arguments of a call, as plain as they are known."""
+    found: dict[int | str | Unknown, object] = {UNKNOWN: True} if args.open else {}
+    found.update(enumerate(plain(a.value) for a in args.positional()))
+    found.update({a.name: plain(a.value) for a in args.items if a.name is not None})
+    return found
+
+
+def plain(value: Value) -> object:
+    """A constant, or the name of a class."""
+    match value:
+        case Const(value=constant):
+            return constant
+        case External(path=path):
+            return path
+        case ClassVal(klass=klass):
+            return klass.name
+        case Partial(func=func):
+            return plain(func)
+    return UNKNOWN
 
 
 def common_root(filenames: Iterable[str], disk: Disk) -> str:

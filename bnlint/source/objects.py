@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bnlint.facts import Answer3, Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.classes import own_name
 from bnlint.source.events import MADE_FROM
 from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
@@ -60,6 +61,8 @@ SWITCHES: Final = frozenset({"train", "eval"})
 
 FREEZING: Final = re.compile(r"freeze|frozen|fix|eval|mode", re.IGNORECASE)
 """Names of methods of which a constructor calls one to decide the mode of a part."""
+STANDARD: Final = ("builtins.", "abc.", "typing.", "enum.", "dataclasses.", "collections.")
+"""Where the bases come from that are no modules."""
 
 MOST_BASES = 24
 
@@ -72,6 +75,7 @@ class Objects:
         self.names: dict[Hashable, dict[str, None]] = {}
         self.parts: set[ClassVal | External] = set()
         self.containers: dict[Hashable, Obj] = {}
+        self.foreign: dict[Hashable, Obj] = {}
         self.registered: dict[Hashable, list[Value]] = {}
 
     # classes
@@ -97,7 +101,7 @@ class Objects:
                     name = torch_name(path)
                     if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES):
                         return "yes"
-                    if path != "builtins.object" and not path.startswith(("builtins.", "abc.", "typing.")):
+                    if not path.startswith(STANDARD):
                         answer = "unknown"
                 case ClassVal():
                     continue
@@ -153,9 +157,12 @@ class Objects:
             case Module():
                 return self.run.project.member(self.run, base, attr)
             case External(path=path):
-                return External(f"{path}.{attr}")
+                name = own_name(base) if attr == "__name__" else None
+                return External(f"{path}.{attr}") if name is None else Const(name)
             case Obj():
                 return self.of_object(base, attr)
+            case ClassVal() | Func() | Method() if attr == "__name__":
+                return Const(own_name(base))
             case ClassVal():
                 found = self.find(base, attr)
                 return Sym((base.key, attr), attr) if found is None else self.of_class(found, base)
@@ -168,11 +175,18 @@ class Objects:
                 return base if attr in {"data", "T", "mT", "logits", "sample"} else self.derived(base, attr)
             case Taken():
                 return taken.attribute(base, attr) or Bound(base, attr)
+            case Partial() if attr in {"func", "keywords"}:
+                return base.func if attr == "func" else self.keywords(base)
             case DictVal() | ListVal() | Const() | Partial() | Func() | Method():
                 return Bound(base, attr)
             case Bound(name=name):
                 return unknown(f"{name}.{attr}")
         return unknown(attr)
+
+    def keywords(self, base: Partial) -> Value:
+        """`partial.keywords`"""
+        named = {a.name: a.value for a in base.args.items if a.name is not None}
+        return self.run.new_dict(named, open=base.args.open)
 
     def derived(self, base: Flow, attr: str) -> Value:
         if attr in {"shape", "device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
@@ -313,6 +327,9 @@ class Objects:
         for arg in args.items:
             if arg.name is not None:
                 self.hold(obj, arg.name, self.run.labelled(arg.value, arg.name))
+        after = self.find(cls, "__post_init__")
+        if isinstance(after, Func):
+            self.run.run(after, Args(), obj, obj.place)
 
     def prepare(self, obj: Obj) -> None:
         """Run the constructor of an instance when somebody first looks inside."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.classes import is_layer
 from bnlint.source.values import (
     ClassVal,
     Const,
@@ -209,6 +210,8 @@ class Operators:
                 return Truth(None)
             case (External(), External()) | (ClassVal(), ClassVal()) | (Func(), Func()):
                 return Truth(same(left, right) is positive)
+            case (ClassVal(), External(path=path)) | (External(path=path), ClassVal()) if is_layer(path):
+                return Truth(not positive)
         if same(left, right):
             return Truth(positive)
         return Truth(None)
@@ -222,6 +225,10 @@ class Operators:
                 if value in entries.held:
                     return Truth(wanted)
                 return Truth(None) if entries.open else Truth(not wanted)
+            case ClassVal() | Func() | External(), ListVal():
+                found = self.holds(right, left)
+                if found is not None:
+                    return Truth(found is wanted)
             case Const(value=value), ListVal():
                 items = self.run.containers.items(right)
                 known = [h.value.value for h in items.held if isinstance(h.value, Const)] if items else []
@@ -230,6 +237,15 @@ class Operators:
                 if items and not items.open and len(known) == len(items.held):
                     return Truth(not wanted)
         return self.ask(("in", self.key(left), self.key(right)), way=wanted)
+
+    def holds(self, listed: ListVal, value: Value) -> bool | None:
+        """Whether a class or a function is in a list."""
+        items = self.run.containers.items(listed)
+        held = [] if items is None else [self.run.force(h.value) for h in items.held]
+        if any(same(each, value) for each in held):
+            return True
+        known = all(isinstance(each, ClassVal | Func | External | Const) for each in held)
+        return False if items is not None and not items.open and known else None
 
     def truth_of_contents(self, value: ListVal | DictVal) -> Truth:
         if isinstance(value, DictVal):

@@ -12,11 +12,10 @@ from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
-from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.extract import is_model_name
-from bnlint.source.layers import LAYERS, NO_DEFAULT, torch_name
-from bnlint.source.link import architecture_of
-from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, last_name
+from bnlint.source.interpret import Interpreter, OutOfFuel
+from bnlint.source.layers import LAYERS, NO_DEFAULT, layer_kind, torch_name
+from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, STANDARD, last_name
 from bnlint.source.overrides import calls_in, is_kept_in_eval
 from bnlint.source.state import State
 from bnlint.source.values import (
@@ -47,6 +46,11 @@ BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind
 LONGEST_CHAIN: Final = 12
 MOST_CHAINS: Final = 8
 DEEPEST_BLOCK: Final = 4
+ACTIVATION: Final = re.compile(r"(^|_)(act|activation|actfn|nonlin|nonlinearity|gelu|relu)\d*(_|$)")
+"""Names of attributes that are called and normalise nothing."""
+DEEPEST_LIST: Final = 3
+DEEPEST_PART: Final = 40
+"""How deep the parts of a model are looked at; each level of modules takes two."""
 
 ENDS: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply", "input", "unknown", "other"})
 """Where a chain of operations ends: several tensors meet, or nothing more is known."""
@@ -57,10 +61,15 @@ def where_of(place: Place) -> Where:
 
 
 class Structure:
-    """Runs the classes of a project by themselves and reads what was recorded."""
+    """Runs the classes of a project by themselves and reads what was recorded.
 
-    def __init__(self, run: Interpreter) -> None:
+    A `strict` one takes an attribute that is called and of which nothing is known for a layer as likely
+    as for anything else.
+    """
+
+    def __init__(self, run: Interpreter, *, strict: bool = False) -> None:
         self.run = run
+        self.strict = strict
         self.outputs: dict[Hashable, Value] = {}
         self.contains: dict[tuple[Hashable, Kind], Answer3] = {}
         self.instances: list[tuple[Obj, Value | None]] = []
@@ -291,28 +300,31 @@ class Structure:
                 return answers.pop() if len(answers) == 1 else "unknown"
             case Sym(key=(_, "children"), source=Obj() as parent):
                 return self.has(parent, kind, depth + 1)
-            case Sym():
-                return "unknown"
+            case Sym(key=key):
+                return "no" if self.is_part_without(key, kind) else "unknown"
             case ListVal():
                 items = self.run.items(value)
                 return self.any_of([h.value for h in items.held] if items else [], kind, depth)
+            case Flow(kind="unknown") if self.strict:
+                return "unknown"
         return "no"
 
     def contained(self, obj: Obj, wanted: Kind, depth: int) -> Answer3:
-        if depth > 8:
+        if depth > DEEPEST_PART:
             return "unknown"
         kind = self.run.objects.kind(obj)
         if kind is not None:
             return self.is_active(obj) if kind == wanted else "no"
         container = self.run.objects.is_container(obj)
+        if self.run.objects.class_name(obj).endswith(("Config", "Configuration")):
+            return "no"
         if container is None and isinstance(obj.cls, External):
             path = obj.cls.path
-            if path.startswith(("torch.nn.", "torch.optim.")) or path.endswith(LOSS_ENDINGS):
+            if path.startswith(("torch.nn.", "torch.optim.", "builtins.")) or path.endswith(LOSS_ENDINGS):
                 return "no"
             if re.fullmatch(r"torch\.[A-Z]\w*", path):  # a kind of tensor
                 return "no"
-            known = zoo.has_batchnorm(obj.cls.path, architecture_of(obj.args))
-            return known or "unknown" if wanted == "batchnorm" else "unknown"
+            return self.contained_in_foreign(obj, wanted, depth)
         try:
             with self.alone():
                 self.run.objects.prepare(obj)
@@ -324,31 +336,81 @@ class Structure:
         held += [
             v
             for n, v in ((n, self.run.root.get((obj.key, n))) for n in names)
-            if v is not None and (not isinstance(v, Sym) or is_model_name(n))
+            if v is not None and (is_model_name(n) or not self.is_number(v))
         ]
+        if self.is_subclass(obj, wanted):
+            return "yes"
         answer = self.any_of(list(held), wanted, depth + 1)
         if answer == "no" and items is not None and items.open:
             return "unknown"
         if answer == "no" and isinstance(obj.cls, ClassVal):
-            return self.doubt(obj.cls)
+            return "unknown" if self.strict and self.calls_unknown(obj) else self.doubt(obj.cls)
         return answer
+
+    def is_part_without(self, key: Hashable, kind: Kind) -> bool:
+        """Whether something is a part of a library's model that has no such layer."""
+        while isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
+            key = key[0]
+        model = self.run.objects.foreign.get(key)
+        return model is not None and self.has(model, kind) == "no"
+
+    def contained_in_foreign(self, obj: Obj, wanted: Kind, depth: int) -> Answer3:
+        """What is known of a library's model, and of what the project has put into it since."""
+        path = obj.cls.path if isinstance(obj.cls, External) else ""
+        known = self.run.project.known_model(path, obj.args)
+        if known is None or wanted not in {"batchnorm", "dropout"}:
+            return "unknown"
+        answer = known.batchnorm if wanted == "batchnorm" else known.dropout
+        new = self.run.objects.registered.get(obj.key, ())
+        return answer if answer == "yes" else zoo.together(answer, self.any_of(list(new), wanted, depth + 1))
+
+    def is_subclass(self, obj: Obj, wanted: Kind) -> bool:
+        """Whether a class extends torch's BatchNorm with a forward of its own."""
+        base = self.run.objects.external_base(obj.cls)
+        return wanted == "batchnorm" and base is not None and layer_kind(base.path) == "batchnorm"
 
     def registered(self, obj: Obj) -> list[Value]:
         """What became part of a module; an unknown attribute of a class is a number as likely as a layer."""
         parts = self.run.objects.registered.get(obj.key, ())
-        return [p for p in parts if not isinstance(p, Sym) or not isinstance(obj.cls, ClassVal)]
+        return [p for p in parts if not isinstance(obj.cls, ClassVal) or not self.is_number(p)]
+
+    def is_number(self, value: Value, depth: int = 0) -> bool:
+        """Whether nothing is known of a value, in each of the ways that it was computed, nor of its items."""
+        return all(self.is_plain(v, depth) for _, v in alternatives(self.run.force(value)))
+
+    def is_plain(self, value: Value, depth: int) -> bool:
+        match value:
+            case Sym() | Const():
+                return True
+            case ListVal() if depth < DEEPEST_LIST:
+                items = self.run.items(value)
+                return items is not None and all(self.is_number(h.value, depth + 1) for h in items.held)
+        return False
+
+    def calls_unknown(self, obj: Obj) -> bool:
+        """Whether an instance calls an attribute of which nothing is known, and that may normalise."""
+        called: set[str] = set()
+        for base in self.run.objects.bases(obj.cls):
+            if isinstance(base, ClassVal):
+                called.update(*(s.calls for s in base.klass.body if isinstance(s, ir.Function)))
+        for name in self.run.objects.names.get(obj.key, ()):
+            value = self.run.root.get((obj.key, name))
+            if name in called and not ACTIVATION.search(name) and value is not None:
+                parts = [self.run.force(v) for _, v in alternatives(self.run.force(value))]
+                if any(isinstance(v, Sym) for v in parts):
+                    return True
+        return False
 
     def doubt(self, cls: ClassVal) -> Answer3:
         """Nothing was found; the class may still inherit it from where nobody looked."""
         for base in self.run.objects.bases(cls):
             match base:
-                case External(path=path) if torch_name(path) is None and path != "builtins.object":
+                case External(path=path) if torch_name(path) is None and not path.startswith(STANDARD):
+                    if not path.endswith("Mixin"):
+                        return "unknown"
+                case Sym(name=name) if not name.endswith("Mixin"):
                     return "unknown"
-                case ClassVal():
-                    continue
-                case External():
-                    continue
-                case _:
+                case Either():
                     return "unknown"
         return "no"
 

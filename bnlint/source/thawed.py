@@ -47,7 +47,9 @@ class Thaws:
             yield hidden_fact(self, event, *hidden)
 
     def undone(self, event: events.Forward, undone: Undone) -> Thaw:
-        message = "BatchNorm is put into eval mode here, once" if undone.norms else "eval mode is set here, once"
+        message = (
+            "BatchNorm is put into eval mode here, once" if undone.norms else "eval mode is set here, once"
+        )
         answer = self.structure.has_batchnorm(undone.part)
         return Thaw(
             where=self.switch(event) or where_of(event.place),
@@ -139,7 +141,9 @@ class Thaws:
                 where=where_of(fit.place),
                 model=self.scripts.name(fit.model),
                 frozen="parameters",
-                since=Step(where_of(freeze.place), "the parameters of BatchNorm get no gradients from here on"),
+                since=Step(
+                    where_of(freeze.place), "the parameters of BatchNorm get no gradients from here on"
+                ),
                 batchnorm="yes",
             )
 
