@@ -21,6 +21,7 @@ from bnlint.facts import (
     Override,
     Save,
     Setting,
+    Thaw,
     Unregistered,
     Use,
 )
@@ -247,6 +248,30 @@ class TestBrokenTrainOverride:
     )
     def test_is_silent(self, harmless):
         assert not claims("BN107", overrides=(replace(OVERRIDE, **harmless),))
+
+
+THAW = Thaw(at(5), "net", "parameters", step(2), "yes", (step(1), step(5)))
+
+
+class TestThawedFrozenBatchNorm:
+    @pytest.mark.parametrize(
+        ("frozen", "says"),
+        [
+            ("eval", "`net.train()` undoes the `eval()` of BatchNorm that was to stay frozen"),
+            ("parameters", "BatchNorm in `net` has no trainable parameters but trains in train mode"),
+            ("hidden", "BatchNorm in `net` is never frozen: an attribute hides the method that does it"),
+        ],
+    )
+    def test_says_why_it_is_not_frozen(self, frozen, says):
+        (claim,) = claims("BN103", thaws=(replace(THAW, frozen=frozen),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [2, 1, 5]
+        assert claim.message.startswith(says)
+        assert "so its running statistics drift" in claim.message
+
+    @pytest.mark.parametrize("answer", ["no", "unknown"])
+    def test_is_silent_where_nothing_could_drift(self, answer):
+        assert not claims("BN103", thaws=(replace(THAW, batchnorm=answer),))
 
 
 class TestFixedTrainingFlag:
@@ -775,6 +800,7 @@ NOTHING_KNOWN = Facts(
         Load(at(1), "net", SILENT, "no", "yes"),
         Load(at(1), "net", setting(value=False), "unknown", "yes", step(1)),
     ),
+    thaws=(replace(THAW, batchnorm="unknown"),),
 )
 
 EVERYTHING = Facts(
@@ -807,6 +833,7 @@ EVERYTHING = Facts(
     feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
     saves=(SAVE, replace(SAVE, batchnorm="unknown")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
+    thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
 )
 
 

@@ -43,6 +43,7 @@ from bnlint.source.values import (
 if TYPE_CHECKING:
     from bnlint.source.frozen import Undone
     from bnlint.source.interpret import Interpreter
+    from bnlint.source.summary import Span
 
 BUILT: Final = "built here: a new module is in train mode"
 """What set the mode of a module that nobody has switched."""

@@ -10,7 +10,8 @@ import re
 from typing import Final
 
 OLD: Final = re.compile(
-    r"^[^#'\"\n]*(?:\bprint[ \t]+[^\s=(.,)\]:>-]|\bprint['\"]|\bexcept[ \t]+[^:#\n]+,[ \t]*\w+[ \t]*:|\braise[ \t]+[\w.]+[ \t]*,)",
+    r"^[^#'\"\n]*(?:\bprint[ \t]+[^\s=(.,)\]:>-]|\bprint['\"]"
+    r"|\bexcept[ \t]+[^:#\n]+,[ \t]*\w+[ \t]*:|\braise[ \t]+[\w.]+[ \t]*,)",
     re.MULTILINE,
 )
 """What shows that a text is Python 2: statements that Python 3 has no longer."""
