@@ -17,6 +17,7 @@ from bnlint.source.answers import answers, may_answer
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.extract import extract, is_relevant
 from bnlint.source.hidden import unregistered
+from bnlint.source.hooks import run_hooks
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
@@ -182,6 +183,8 @@ def link(
     entries = Entries(project)
     run_functions(run, entries.first, faults)
     for cls in steps(list(project.classes), progress, BUILT, 1.0):
+        with guarded(cls.module.filename, faults):
+            run_hooks(run, cls)
         with guarded(cls.module.filename, faults):
             run_methods(run, cls)
     run_functions(run, entries.wants, faults)

@@ -77,6 +77,15 @@ class Call:
     filename: str = ""
 
 
+class Hook(NamedTuple):
+    """A method that a framework is calling, and the mode in which it calls it."""
+
+    name: str
+    mode: Mode
+    framework: str
+    place: Place
+
+
 @dataclass(slots=True, eq=False)
 class Forward:
     """A call of a model; `resting` are the keys of its parts that were put into eval mode after it."""
@@ -93,6 +102,7 @@ class Forward:
     parts_switched: bool = False
     resting: frozenset[Hashable] = frozenset()
     trained: bool = False
+    hook: Hook | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -185,6 +195,7 @@ class Events:
         self.containers = 0
         self.outside = False
         self.sequel = False
+        self.hook: Hook | None = None
 
     # modes
 
@@ -235,10 +246,13 @@ class Events:
             return path.startswith("torch.nn.") or self.run.project.knows_model(path, obj.args)
         return self.run.objects.is_module(obj.cls) == "yes"
 
-    def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str) -> None:
+    def set_mode(
+        self, key: Hashable, mode: Mode, place: Place, how: str, purpose: str | None = None
+    ) -> None:
         run = self.run
         run.clock += 1
-        where = SetAt(mode, place, how, self.purpose_here(), self.turn(), run.state.guards)
+        purpose = self.purpose_here() if purpose is None else purpose
+        where = SetAt(mode, place, how, purpose, self.turn(), run.state.guards)
         run.state.set((key, MODE), ModeRecord(run.clock, (where,)))
         self.record.switched.append(where)
 
@@ -438,6 +452,7 @@ class Events:
             self.sequel,
             self.parts_switched(model),
             frozenset(self.resting(model)),
+            hook=self.hook,
         )
         self.record.forwards.append(event)
         for _, flow in () if result is None else alternatives(result):

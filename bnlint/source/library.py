@@ -185,6 +185,9 @@ class Library:
             return self.container(path, args, place)
         if layer_kind(path) is not None:
             return self.layer(path, args, place)
+        driven = self.run.drivers.call(path, args, place)
+        if driven is not None:
+            return driven
         last = path.rpartition(".")[2]
         if last in ALIASES and args.items:
             return self.run.force(args.items[0].value)
@@ -432,6 +435,9 @@ class Library:
         """A method of a module, a loader, an optimizer or of something unknown."""
         run = self.run
         events = run.events
+        known = run.drivers.method(base, name, args, place)
+        if known is not None:
+            return known
         events.driven(base, name, place)
         if name in {"train", "eval"} and events.switch_call(base, name, args, place):
             return base

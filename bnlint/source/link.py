@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.disk import Disk
 from bnlint.source.extract import extract
+from bnlint.source.frameworks import DRIVING, framework_of
 from bnlint.source.layers import CONTAINERS, LAYERS
 from bnlint.source.read import Unreadable
 from bnlint.source.values import (
@@ -60,8 +61,10 @@ class Project:
         """The names of functions that do something to a model, themselves or through others."""
         callers: dict[str, set[str]] = {}
         acting: set[str] = set()
+        summaries = list(summaries)
+        driving = {name for summary in summaries for name in driven_by(summary)}
         for function in functions_of(summaries):
-            if function.words & ACTING:
+            if function.words & ACTING or function.name in driving:
                 acting.add(function.name)
             for name in function.calls - COMMON:
                 callers.setdefault(name, set()).add(function.name)
@@ -280,6 +283,13 @@ def common_root(filenames: Iterable[str], disk: Disk) -> str:
     while disk.is_file(str(root / "__init__.py")) and root != root.parent:
         root = root.parent
     return str(root)
+
+
+def driven_by(summary: ir.Summary) -> Iterator[str]:
+    """The functions of a file that may let a framework run a model."""
+    imports = (stmt.path for stmt in summary.body if isinstance(stmt, ir.Import) and not stmt.level)
+    if any(framework_of(path) is not None for path in imports):
+        yield from (function.name for function in functions_of([summary]) if function.calls & DRIVING)
 
 
 def functions_of(summaries: Iterable[ir.Summary]) -> Iterable[ir.Function]:

@@ -500,7 +500,8 @@ class Objects:
                     return run.call(found, args, place)
                 return run.library.method(base, name, args, place)
             case Module() | ClassVal() | External():
-                return run.call(self.attribute(base, name), args, place)
+                made = run.drivers.make(base, name, place) if isinstance(base, ClassVal) else None
+                return made or run.call(self.attribute(base, name), args, place)
         return run.library.method(base, name, args, place)
 
     def call_member(self, base: Obj, found: Value, name: str, args: Args, place: Place) -> Value:

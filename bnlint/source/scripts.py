@@ -223,6 +223,9 @@ class Scripts:
         """What shows that a forward evaluates; nothing where it may as well not."""
         if self.is_special(event) or self.is_made_up(event.args):
             return
+        if event.hook is not None:
+            yield from self.hooked(event, event.hook)
+            return
         inner = event.calls[-1] if event.calls else None
         function = self.evaluating_function(event)
         loop = next((lp for lp in reversed(event.loops) if HELD_OUT.search(lp.words)), None)
@@ -257,6 +260,20 @@ class Scripts:
         elif self.is_loaded(event.model) and event.place.filename not in self.trained_files:
             yield Step(where_of(event.place), "its weights were loaded, and nothing here trains")
 
+    def hooked(self, event: events.Forward, hook: events.Hook) -> Iterator[Step]:
+        """What shows that a method evaluates that a framework calls; training ones only do in a loop.
+
+        A detector answers with its losses in train mode alone: what is not known to have BatchNorm is not
+        judged where the framework has set the mode.
+        """
+        if self.structure.has_batchnorm(event.model, event.resting) != "yes":
+            return
+        loop = next((lp for lp in reversed(event.loops) if HELD_OUT.search(lp.words)), None)
+        if hook.mode == "eval":
+            yield Step(where_of(hook.place), f"{hook.framework} calls `{hook.name}` to evaluate")
+        elif loop is not None and event.contexts:
+            yield Step(where_of(loop.place), f"its data comes from `{loop.words}`")
+
     def evaluating_function(self, event: events.Forward) -> events.Call | None:
         """The innermost function whose name says that it evaluates, unless one inside it trains."""
         for call in reversed(event.calls):
@@ -271,7 +288,8 @@ class Scripts:
         """Whether a name says that train mode may be meant, or that this is a test of the code."""
         calls = [c.name for c in event.calls if c.name not in {"forward", "__call__"}]
         inner = calls[-1] if calls else ""
-        if set(words(inner)) & SPECIAL:
+        is_hook = event.hook is not None and inner == event.hook.name
+        if not is_hook and set(words(inner)) & SPECIAL:
             return True
         around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
         if any(set(words(name)) & ADAPTING for name in around):
