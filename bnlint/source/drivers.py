@@ -110,9 +110,7 @@ class Drivers:
                 return done
         return None
 
-    def drive(
-        self, base: Obj | Sym, driver: Driver, name: str, args: Args, place: Place
-    ) -> Value | None:
+    def drive(self, base: Obj | Sym, driver: Driver, name: str, args: Args, place: Place) -> Value | None:
         run = self.run
         if name in driver.left:
             given = Args((*args.items, *run.events.made_from(base).items))

@@ -215,6 +215,7 @@ class Entries:
     def __init__(self, project: Project) -> None:
         self.called: set[str] = set()
         self.driven: set[str] = set()
+        self.driving = project.driving
         methods: set[str] = set()
         for function in functions_of(project.summaries.values()):
             self.called |= function.calls - {function.name}
@@ -229,7 +230,8 @@ class Entries:
         """Whether a function decides what others are given: what they do is judged by what it does before."""
         if function.name in self.called:
             return False
-        return self.wants(function) or bool(function.calls & self.driven)
+        drives = function.name in self.driving
+        return drives or self.wants(function) or bool(function.calls & self.driven)
 
 
 def is_method(function: ir.Function) -> bool:

@@ -246,9 +246,7 @@ class Events:
             return path.startswith("torch.nn.") or self.run.project.knows_model(path, obj.args)
         return self.run.objects.is_module(obj.cls) == "yes"
 
-    def set_mode(
-        self, key: Hashable, mode: Mode, place: Place, how: str, purpose: str | None = None
-    ) -> None:
+    def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str, purpose: str | None = None) -> None:
         run = self.run
         run.clock += 1
         purpose = self.purpose_here() if purpose is None else purpose

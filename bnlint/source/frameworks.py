@@ -79,7 +79,8 @@ class Engine(NamedTuple):
 class Model(NamedTuple):
     """Base classes of models, and what their own methods do: `quiet` ones forward nothing.
 
-    `given` is the mode of what their class methods make; `backward` methods are given a loss.
+    `given` is the mode of what their class methods make; `backward` methods are given a loss. `module` says
+    whether they are modules by themselves.
     """
 
     classes: frozenset[str]
@@ -87,6 +88,7 @@ class Model(NamedTuple):
     left: Mapping[str, Left] = NOTHING
     quiet: frozenset[str] = frozenset()
     backward: frozenset[str] = frozenset()
+    module: bool = True
 
 
 class Framework(NamedTuple):
@@ -107,6 +109,12 @@ def _names(text: str) -> frozenset[str]:
 def _left(mode: Left, text: str) -> dict[str, Left]:
     return dict.fromkeys(text.split(), mode)
 
+
+MM_MODELS: Final = _names(
+    "BaseModel BaseSegmentor EncoderDecoder CascadeEncoderDecoder BaseClassifier ImageClassifier BaseDetector"
+    " SingleStageDetector TwoStageDetector"
+)
+"""Base classes of models in mmengine, mmseg, mmpretrain and mmdet."""
 
 LIGHTNING: Final = Framework(
     "Lightning",
@@ -214,16 +222,14 @@ FRAMEWORKS: Final = (
         "diffusers",
         _names("diffusers"),
         models=(
-            Model(
-                _names("ModelMixin DiffusionPipeline"),
-                given=_left("eval", "from_pretrained from_single_file"),
-            ),
+            Model(_names("ModelMixin"), given=_left("eval", "from_pretrained from_single_file")),
+            Model(_names("DiffusionPipeline"), given=_left("eval", "from_pretrained"), module=False),
         ),
     ),
     Framework(
         "huggingface_hub",
         _names("huggingface_hub"),
-        models=(Model(_names("PyTorchModelHubMixin"), given=_left("eval", "from_pretrained")),),
+        models=(Model(_names("PyTorchModelHubMixin"), given=_left("eval", "from_pretrained"), module=False),),
     ),
     Framework(
         "accelerate",
@@ -282,10 +288,7 @@ FRAMEWORKS: Final = (
         # before_train_epoch and before_val_epoch run ahead of the switch: neither is here.
         hooks=(
             Hooks(
-                _names(
-                    "BaseModel BaseSegmentor EncoderDecoder CascadeEncoderDecoder BaseClassifier ImageClassifier"
-                    " BaseDetector SingleStageDetector TwoStageDetector"
-                ),
+                MM_MODELS,
                 "self",
                 train=("train_step", "loss"),
                 evaluate=("val_step", "test_step", "predict"),
@@ -310,6 +313,7 @@ FRAMEWORKS: Final = (
                 {**_left("unknown", "train"), **_left("eval", "val test")},
             ),
         ),
+        models=(Model(MM_MODELS),),
     ),
     Framework(
         "catalyst",
@@ -372,6 +376,7 @@ FRAMEWORKS: Final = (
         _names("composer"),
         hooks=(Hooks(_names("ComposerModel"), "self", train=("loss",), evaluate=("eval_forward",)),),
         drivers=(Driver(_names("Trainer"), _left("unknown", "fit eval predict")),),
+        models=(Model(_names("ComposerModel")),),
     ),
     Framework(
         "determined",
@@ -389,7 +394,10 @@ BY_ROOT: Final = {root: framework for framework in FRAMEWORKS for root in framew
 DRIVING: Final = frozenset(
     name
     for framework in FRAMEWORKS
-    for names in (*(d.left for d in framework.drivers), *((e.run,) for e in framework.engines))
+    for names in (
+        *((*driver.left, *driver.launching) for driver in framework.drivers),
+        *((engine.run,) for engine in framework.engines),
+    )
     for name in names
 )
 """The names of methods that run models."""
@@ -438,3 +446,9 @@ def gives(path: str) -> Left | None:
     framework = framework_of(path)
     last = path.rpartition(".")[2]
     return next((m.given[last] for m in framework.models if last in m.given), None) if framework else None
+
+
+def is_model(path: str) -> bool:
+    """Whether a class of a framework is an nn.Module."""
+    model = model_of(path)
+    return model is not None and model.module

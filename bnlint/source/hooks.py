@@ -10,6 +10,7 @@ from bnlint.source import frameworks as table
 from bnlint.source import summary as ir
 from bnlint.source.events import Hook
 from bnlint.source.frameworks import Hooks
+from bnlint.source.interpret import OutOfFuel
 from bnlint.source.state import MODE, ModeRecord, SetAt, State
 from bnlint.source.values import Args, ArgVal, ClassVal, Func, Loop, Obj, Place, Sym, Value, fresh
 
@@ -53,15 +54,14 @@ class Round:
         training = list(self.defined(hooks.train))
         with run.aside():
             run.state = State(run.root)
+            run.fuel = HOOK_FUEL
             run.objects.prepare(self.obj)
-            begin = State(run.state)
-            run.state = begin
             self.call_all(self.defined(hooks.before), "train")
             for turn in range(TURNS if training else 0):
                 self.take_turn(turn, training)
             self.call_all(self.defined(hooks.after), "train")
             for hook in self.defined(hooks.evaluate):
-                run.state = State(begin.parent)  # whatever it switches is put back
+                run.state = State(run.root)  # whatever it switches is put back
                 self.call(hook, "eval")
 
     def take_turn(self, turn: int, training: list[Func]) -> None:
@@ -93,6 +93,8 @@ class Round:
             result = run.force(run.run(hook, given, self.obj, None))
             if hook.function.name in self.hooks.losses:
                 self.go_backward(result)
+        except OutOfFuel:
+            pass  # what was seen until there stands
         finally:
             run.events.hook = None
 

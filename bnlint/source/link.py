@@ -53,6 +53,7 @@ class Project:
         self.found: dict[tuple[str, str], str | None] = {}
         self.limit = common_root(summaries, disk)
         self.roots = self.package_roots()
+        self.driving = {name for summary in summaries.values() for name in driven_by(summary)}
         self.acting = self.names_that_act(summaries.values())
 
     # what matters
@@ -61,10 +62,8 @@ class Project:
         """The names of functions that do something to a model, themselves or through others."""
         callers: dict[str, set[str]] = {}
         acting: set[str] = set()
-        summaries = list(summaries)
-        driving = {name for summary in summaries for name in driven_by(summary)}
         for function in functions_of(summaries):
-            if function.words & ACTING or function.name in driving:
+            if function.words & ACTING or function.name in self.driving:
                 acting.add(function.name)
             for name in function.calls - COMMON:
                 callers.setdefault(name, set()).add(function.name)

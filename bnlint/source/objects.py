@@ -9,6 +9,7 @@ from bnlint.facts import Answer3, Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.events import MADE_FROM
+from bnlint.source.frameworks import is_model
 from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
 from bnlint.source.values import (
@@ -91,7 +92,7 @@ class Objects:
             match base:
                 case External(path=path):
                     name = torch_name(path)
-                    if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES):
+                    if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES) or is_model(path):
                         return "yes"
                     if path != "builtins.object" and not path.startswith(("builtins.", "abc.", "typing.")):
                         answer = "unknown"

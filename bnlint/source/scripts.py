@@ -288,8 +288,9 @@ class Scripts:
         """Whether a name says that train mode may be meant, or that this is a test of the code."""
         calls = [c.name for c in event.calls if c.name not in {"forward", "__call__"}]
         inner = calls[-1] if calls else ""
-        is_hook = event.hook is not None and inner == event.hook.name
-        if not is_hook and set(words(inner)) & SPECIAL:
+        named = set(words(inner))
+        is_step = bool(named & EVALUATION)  # `eval_step` says what kind of step it is
+        if named & (SPECIAL - {"step"} if is_step else SPECIAL):
             return True
         around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
         if any(set(words(name)) & ADAPTING for name in around):
