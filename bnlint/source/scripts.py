@@ -289,8 +289,10 @@ class Scripts:
         calls = [c.name for c in event.calls if c.name not in {"forward", "__call__"}]
         inner = calls[-1] if calls else ""
         named = set(words(inner))
-        is_step = bool(named & EVALUATION)  # `eval_step` says what kind of step it is
-        if named & (SPECIAL - {"step"} if is_step else SPECIAL):
+        if named & EVALUATION:
+            named.discard("step")  # `eval_step` says what kind of step it is
+        is_hook = event.hook is not None and inner == event.hook.name
+        if not is_hook and named & SPECIAL:
             return True
         around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
         if any(set(words(name)) & ADAPTING for name in around):
