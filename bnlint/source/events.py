@@ -321,7 +321,7 @@ class Events:
     def forget_modes(self, args: Args, place: Place) -> None:
         """Something unknown got hold of these models."""
         for arg in args.items:
-            for _, value in alternatives(arg.value):
+            for _, value in alternatives(self.run.force(arg.value)):
                 if isinstance(value, Obj | Sym) and self.run.state.get((value.key, MODE)) is not None:
                     self.set_mode(value.key, "unknown", place, "given to a function that is not known")
 

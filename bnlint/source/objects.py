@@ -279,7 +279,7 @@ class Objects:
         init = self.find(cls, "__init__")
         if module != "no":
             self.run.events.built(obj)
-            if isinstance(init, Func) and init.function.calls & SWITCHES:
+            if self.switches_at_first(cls):
                 self.prepare(obj)
             return obj
         if isinstance(init, Func):
@@ -290,6 +290,15 @@ class Objects:
             obj.ready = True
             self.fill_fields(obj, cls, args)
         return obj
+
+    def switches_at_first(self, cls: ClassVal) -> bool:
+        """Whether a constructor, its own or an inherited one, decides the mode that a model begins in."""
+        return any(
+            isinstance(stmt, ir.Function) and stmt.name == "__init__" and bool(stmt.calls & SWITCHES)
+            for base in self.bases(cls)
+            if isinstance(base, ClassVal)
+            for stmt in base.klass.body
+        )
 
     def fill_fields(self, obj: Obj, cls: ClassVal, args: Args) -> None:
         """A dataclass: its arguments are its fields."""
