@@ -357,5 +357,13 @@ def test_an_engine_calls_its_function_and_what_is_registered(tmp_path, attach):
     assert not forwards(tmp_path, ENGINE.format(switch="model.eval()", attach=attach))
 
 
+@pytest.mark.parametrize(("event", "stuck"), [("ITERATION_STARTED", False), ("ITERATION_COMPLETED", True)])
+def test_what_is_registered_for_a_beginning_comes_before_the_batch(tmp_path, event, stuck):
+    attach = f"""trainer.add_event_handler(Events.{event}(every=1), lambda engine: model.train())
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: evaluator.run(val_loader))"""
+    text = ENGINE.format(switch="model.eval()", attach=attach).replace("        model.train()\n", "", 1)
+    assert bool(forwards(tmp_path, text)) is stuck
+
+
 def test_an_engine_that_nobody_runs_calls_nothing(tmp_path):
     assert not forwards(tmp_path, ENGINE.format(switch="pass", attach="pass"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bnlint.facts import Mode
 from bnlint.source import frameworks as table
 from bnlint.source import summary as ir
 from bnlint.source.frameworks import Driver, Engine, Left, Model
@@ -12,7 +13,6 @@ from bnlint.source.state import MODE
 from bnlint.source.values import (
     Args,
     ArgVal,
-    Bound,
     ClassVal,
     DictVal,
     External,
@@ -39,12 +39,24 @@ TURNS: Final = 2
 """Batches that an engine is given: what one leaves behind meets the next."""
 
 
+BEGINS: Final = "STARTED"
+"""How the names of events end that come before the batch."""
+
+
+class Handler(NamedTuple):
+    """A function that an engine calls beside its own; `more` are the arguments that it is given as well."""
+
+    begins: bool
+    function: Value
+    more: tuple[ArgVal, ...]
+
+
 class Drivers:
     """Follows the objects of frameworks as `frameworks` describes them."""
 
     def __init__(self, run: Interpreter) -> None:
         self.run = run
-        self.handlers: dict[Hashable, list[tuple[Value, tuple[ArgVal, ...]]]] = {}
+        self.handlers: dict[Hashable, list[Handler]] = {}
         self.known: dict[ClassVal, tuple[str, ...]] = {}
 
     # what is known
@@ -73,7 +85,7 @@ class Drivers:
         if mode is None or mode == "same":
             return None
         made = Sym(fresh(), path.rpartition(".")[2])
-        self.run.events.set_mode(made.key, mode, place, f"`{made.name}()` gives it in {mode} mode")
+        self.begin_in(made, mode, made.name, place)
         return made
 
     def make(self, cls: ClassVal, name: str, place: Place) -> Value | None:
@@ -84,10 +96,13 @@ class Drivers:
         made = self.run.objects.instantiate(cls, Args(open=True), place)
         if isinstance(made, Obj):
             if mode != "train" or self.switches_itself(cls):
-                given = mode if mode == "eval" else "unknown"
-                self.run.events.set_mode(made.key, given, place, f"`{name}()` gives it in {mode} mode")
+                self.begin_in(made, mode if mode == "eval" else "unknown", name, place)
             self.run.events.record.loaded.add(made.key)
         return made
+
+    def begin_in(self, made: Obj | Sym, mode: Mode, name: str, place: Place) -> None:
+        events = self.run.events
+        events.left_in(made.key, mode, place, f"`{name}()` gives it in {mode} mode", events.purpose_here())
 
     def given(self, cls: ClassVal, name: str) -> Left | None:
         models = (table.model_of(path) for path in self.paths(cls))
@@ -141,11 +156,10 @@ class Drivers:
         if left == "same":
             if {m.mode for m in events.modes_of(model)} == {"train"} and not self.switches_itself(model):
                 return
-            events.set_mode(model.key, "unknown", place, f"`{name}()` may set its mode")
-            return
+            left = "unknown"
         purpose = events.purpose_here() + (EVALUATED if left == "eval" else "")
-        how = f"`{name}()` leaves it in {left} mode" if left != "unknown" else f"`{name}()` sets its mode"
-        events.set_mode(model.key, left, place, how, purpose)
+        how = f"`{name}()` sets its mode" if left == "unknown" else f"`{name}()` leaves it in {left} mode"
+        events.left_in(model.key, left, place, how, purpose)
 
     def models(self, args: Args, depth: int = 0) -> Iterator[Obj | Sym]:
         """The models among arguments, as far as they are known or named by what they are given as."""
@@ -189,15 +203,22 @@ class Drivers:
         self, base: Obj | Sym, engine: Engine, name: str, args: Args, place: Place
     ) -> Value | None:
         if name == engine.add and len(args.items) > 1:
-            self.handlers.setdefault(base.key, []).append((args.items[1].value, args.items[2:]))
+            event, handler, *more = args.items
+            self.register(base, event.value, handler.value, tuple(more))
             return Sym(fresh(), name)
         if name == engine.run and isinstance(base, Obj) and base.args.items:
             self.run_engine(base, args, place)
             return Sym(fresh(), name)
         return None
 
+    def register(self, base: Obj | Sym, event: Value, handler: Value, more: tuple[ArgVal, ...]) -> None:
+        """A function to be called when something begins, or when it is over."""
+        of = event.cls if isinstance(event, Obj) else event
+        begins = isinstance(of, External) and of.path.endswith(BEGINS)
+        self.handlers.setdefault(base.key, []).append(Handler(begins, handler, more))
+
     def run_engine(self, base: Obj, args: Args, place: Place) -> None:
-        """Each batch is given to the engine's function; then comes what was registered beside it."""
+        """Each batch is given to the engine's function; around it comes what was registered beside it."""
         run = self.run
         data = args.value(0, "data") or Sym(fresh(), "data")
         name = data.name if isinstance(data, Sym | Obj) else ""
@@ -205,12 +226,19 @@ class Drivers:
         for turn in range(TURNS):
             run.loops.append(Loop(data, place, turn, name))
             try:
+                self.call_handlers(engine, begins=True)
                 batch = ArgVal(None, run.element(data, turn), place)
                 run.force(run.call(base.args.items[0].value, Args((engine, batch)), place))
-                for handler, more in self.handlers.get(base.key, ()):
-                    run.force(run.call(handler, Args(self.fitting(handler, engine, more)), place))
+                self.call_handlers(engine, begins=False)
             finally:
                 run.loops.pop()
+
+    def call_handlers(self, engine: ArgVal, *, begins: bool) -> None:
+        base = engine.value
+        for handler in self.handlers.get(base.key, ()) if isinstance(base, Obj) else ():
+            if handler.begins == begins:
+                given = Args(self.fitting(handler.function, engine, handler.more))
+                self.run.force(self.run.call(handler.function, given, engine.place))
 
     def fitting(self, handler: Value, engine: ArgVal, more: tuple[ArgVal, ...]) -> tuple[ArgVal, ...]:
         """A handler is given the engine if it takes it."""
@@ -223,9 +251,10 @@ class Drivers:
             match decorator:
                 case ir.Call(func=ir.Get(base=owner, attr=attr), args=given):
                     base = self.run.force(self.run.eval(owner)) if attr in ATTACHING else None
-                    if isinstance(base, Obj) and any(table.engine_of(p) for p in self.paths(base.cls)):
-                        more = self.run.arguments(given[1:]).items
-                        self.handlers.setdefault(base.key, []).append((func, more))
+                    is_engine = isinstance(base, Obj) and any(map(table.engine_of, self.paths(base.cls)))
+                    if isinstance(base, Obj) and is_engine and given:
+                        event, *more = self.run.arguments(given).items
+                        self.register(base, event.value, func, tuple(more))
 
     # contexts
 

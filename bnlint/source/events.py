@@ -246,13 +246,16 @@ class Events:
             return path.startswith("torch.nn.") or self.run.project.knows_model(path, obj.args)
         return self.run.objects.is_module(obj.cls) == "yes"
 
-    def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str, purpose: str | None = None) -> None:
+    def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str) -> None:
+        self.record.switched.append(self.left_in(key, mode, place, how, self.purpose_here()))
+
+    def left_in(self, key: Hashable, mode: Mode, place: Place, how: str, purpose: str) -> SetAt:
+        """The mode of an object from here on, whoever has set it: the program itself did so in `set_mode`."""
         run = self.run
         run.clock += 1
-        purpose = self.purpose_here() if purpose is None else purpose
         where = SetAt(mode, place, how, purpose, self.turn(), run.state.guards)
         run.state.set((key, MODE), ModeRecord(run.clock, (where,)))
-        self.record.switched.append(where)
+        return where
 
     def purpose_here(self) -> str:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)

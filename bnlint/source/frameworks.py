@@ -183,8 +183,8 @@ LIGHTNING: Final = Framework(
             _names("Fabric LightningLite"),
             passing=_names("setup setup_module setup_model setup_optimizers setup_dataloaders to_device"),
             quiet=_names(
-                "no_backward_sync autocast all_gather all_reduce broadcast barrier print log save load log_dict"
-                " seed_everything init_module sharded_model clip_gradients"
+                "no_backward_sync autocast all_gather all_reduce broadcast barrier print log save load"
+                " log_dict seed_everything init_module sharded_model clip_gradients"
             ),
             launching=_names("launch"),
         ),
@@ -238,12 +238,13 @@ FRAMEWORKS: Final = (
             Driver(
                 _names("Accelerator"),
                 passing=_names(
-                    "prepare prepare_model prepare_optimizer prepare_scheduler prepare_data_loader unwrap_model"
+                    "prepare prepare_model prepare_optimizer prepare_scheduler prepare_data_loader"
+                    " unwrap_model"
                 ),
                 quiet=_names(
-                    "accumulate no_sync autocast join_uneven_inputs clip_grad_norm_ clip_grad_value_ init_trackers"
-                    " wait_for_everyone gather gather_for_metrics reduce pad_across_processes save save_model"
-                    " save_state load_state log print end_training free_memory get_state_dict"
+                    "accumulate no_sync autocast join_uneven_inputs clip_grad_norm_ clip_grad_value_"
+                    " init_trackers wait_for_everyone gather gather_for_metrics reduce pad_across_processes"
+                    " save save_model save_state load_state log print end_training free_memory get_state_dict"
                     " register_for_checkpointing main_process_first local_main_process_first"
                     " split_between_processes"
                 ),
@@ -442,7 +443,7 @@ def model_of(path: str) -> Model | None:
 
 
 def gives(path: str) -> Left | None:
-    """The mode of the model that a function of a framework gives: `transformers.AutoModel.from_pretrained`."""
+    """The mode of the model that a framework's function gives: `transformers.AutoModel.from_pretrained`."""
     framework = framework_of(path)
     last = path.rpartition(".")[2]
     return next((m.given[last] for m in framework.models if last in m.given), None) if framework else None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from bnlint.facts import Mode
 from bnlint.source import frameworks as table
-from bnlint.source import summary as ir
 from bnlint.source.events import Hook
 from bnlint.source.frameworks import Hooks
 from bnlint.source.interpret import OutOfFuel
@@ -133,9 +132,3 @@ class Round:
         how = f"{self.framework} calls `{hook.function.name}` in {mode} mode"
         record = SetAt(mode, place, how, hook.function.name, run.events.turn())
         run.state.set(key, ModeRecord(0 if first else run.clock, (record,)))
-
-
-def is_hook(run: Interpreter, cls: ClassVal, function: ir.Function) -> bool:
-    """Whether a framework calls a method of a class."""
-    found = (table.hooks_of(path) for path in run.drivers.paths(cls))
-    return any(function.name in hooks.names() for hooks in found if hooks is not None)
