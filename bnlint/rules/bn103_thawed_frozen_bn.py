@@ -108,11 +108,11 @@ def _message(thaw: Thaw) -> str:
     match thaw.frozen:
         case "eval":
             why = f"`{thaw.model}.train()` undoes the `eval()` of BatchNorm that was to stay frozen"
-            advice = "repeat the `eval()` behind each `train()`"
+            advice = "call that `eval()` behind each `train()`"
         case "parameters":
             why = f"BatchNorm in `{thaw.model}` has no trainable parameters but trains in train mode"
             advice = "call `eval()` on what is frozen behind each `train()`"
         case "hidden":
             why = f"BatchNorm in `{thaw.model}` is never frozen: an attribute hides the method that does it"
-            advice = "give one of them another name, and call the method behind each `train()`"
+            advice = "call one of them something else, and the method behind each `train()`"
     return f"{why}, so its running statistics drift; {advice}."

@@ -18,6 +18,7 @@ from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.extract import extract, extract_old, is_relevant
 from bnlint.source.hidden import unregistered
+from bnlint.source.hooks import run_hooks
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
@@ -195,6 +196,8 @@ def link(
     run_functions(run, entries.first, faults)
     for cls in steps(list(project.classes), progress, BUILT, 1.0):
         with guarded(cls.module.filename, faults):
+            run_hooks(run, cls)
+        with guarded(cls.module.filename, faults):
             run_methods(run, cls)
     run_functions(run, entries.wants, faults)
     run.fuel = LAST_FUEL
@@ -226,6 +229,7 @@ class Entries:
     def __init__(self, project: Project) -> None:
         self.called: set[str] = set()
         self.driven: set[str] = set()
+        self.driving = project.driving
         methods: set[str] = set()
         for function in functions_of(project.summaries.values()):
             self.called |= function.calls - {function.name}
@@ -240,7 +244,8 @@ class Entries:
         """Whether a function decides what others are given: what they do is judged by what it does before."""
         if function.name in self.called:
             return False
-        return self.wants(function) or bool(function.calls & self.driven)
+        drives = function.name in self.driving
+        return drives or self.wants(function) or bool(function.calls & self.driven)
 
 
 def is_test(filename: str, function: ir.Function) -> bool:

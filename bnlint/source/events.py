@@ -78,6 +78,15 @@ class Call:
     filename: str = ""
 
 
+class Hook(NamedTuple):
+    """A method that a framework is calling, and the mode in which it calls it."""
+
+    name: str
+    mode: Mode
+    framework: str
+    place: Place
+
+
 @dataclass(slots=True, eq=False)
 class Forward:
     """A call of a model; `resting` are the keys of its parts that were put into eval mode after it."""
@@ -95,6 +104,7 @@ class Forward:
     resting: frozenset[Hashable] = frozenset()
     undone: tuple[Undone, ...] = ()
     trained: bool = False
+    hook: Hook | None = None
 
     def turn(self) -> Turn:
         """The loops that were running, and the turn of each."""
@@ -205,6 +215,7 @@ class Events:
         self.containers = 0
         self.outside = False
         self.sequel = False
+        self.hook: Hook | None = None
 
     # modes
 
@@ -255,11 +266,15 @@ class Events:
         return self.run.objects.is_module(obj.cls) == "yes"
 
     def set_mode(self, key: Hashable, mode: Mode, place: Place, how: str) -> None:
+        self.record.switched.append(self.left_in(key, mode, place, how, self.purpose_here()))
+
+    def left_in(self, key: Hashable, mode: Mode, place: Place, how: str, purpose: str) -> SetAt:
+        """The mode of an object from here on, whoever has set it: the program itself did so in `set_mode`."""
         run = self.run
         run.clock += 1
-        where = SetAt(mode, place, how, self.purpose_here(), self.turn(), run.state.guards)
+        where = SetAt(mode, place, how, purpose, self.turn(), run.state.guards)
         run.state.set((key, MODE), ModeRecord(run.clock, (where,)))
-        self.record.switched.append(where)
+        return where
 
     def purpose_here(self) -> str:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)
@@ -333,7 +348,7 @@ class Events:
     def forget_modes(self, args: Args, place: Place) -> None:
         """Something unknown got hold of these models."""
         for arg in args.items:
-            for _, value in alternatives(arg.value):
+            for _, value in alternatives(self.run.force(arg.value)):
                 if isinstance(value, Obj | Sym) and self.run.state.get((value.key, MODE)) is not None:
                     self.set_mode(value.key, "unknown", place, "given to a function that is not known")
 
@@ -463,6 +478,7 @@ class Events:
             self.parts_switched(model),
             frozenset(self.resting(model)),
             tuple(self.undone(model)),
+            hook=self.hook,
         )
         self.record.forwards.append(event)
         for _, flow in () if result is None else alternatives(result):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.containers import Containers
+from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.library import Library
@@ -143,6 +144,7 @@ class Interpreter:
         self.objects = Objects(self)
         self.events = Events(self)
         self.frozen = Frozen(self)
+        self.drivers = Drivers(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []
@@ -443,7 +445,10 @@ class Interpreter:
         frame.captured = True
         owner = self.class_here
         scopes = frame.scopes[1:] if owner is not None else frame.scopes
-        self.define(frame.key, node.name, Func(node, frame.module, scopes, owner))
+        func = Func(node, frame.module, scopes, owner)
+        self.define(frame.key, node.name, func)
+        if node.decorators:
+            self.drivers.decorated(node, func)
 
     class_here: ClassVal | None = None
 

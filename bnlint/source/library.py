@@ -192,6 +192,9 @@ class Library:
             return self.container(path, args, place)
         if layer_kind(path) is not None:
             return self.layer(path, args, place)
+        driven = self.run.drivers.call(path, args, place)
+        if driven is not None:
+            return driven
         last = path.rpartition(".")[2]
         if last in ALIASES and args.items:
             return self.run.force(args.items[0].value)
@@ -497,6 +500,11 @@ class Library:
         """A method of a module, a loader, an optimizer or of something unknown."""
         run = self.run
         events = run.events
+        if name == "fit":
+            run.frozen.fitted(args, place)
+        known = run.drivers.method(base, name, args, place)
+        if known is not None:
+            return known
         events.driven(base, name, place)
         if name in {"train", "eval"} and events.switch_call(base, name, args, place):
             return base
@@ -506,8 +514,6 @@ class Library:
             run.frozen.set_gradients(base, args.value(0, "requires_grad") or Const(True), place)
         if name in MOVING:
             return base
-        if name == "fit":
-            run.frozen.fitted(args, place)
         if name in {"parameters", "named_parameters", "state_dict", "trainable_parameters"}:
             what = "state_dict" if name == "state_dict" else "parameters"
             return Taken(base, what, place)

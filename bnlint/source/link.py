@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.disk import Disk
 from bnlint.source.extract import extract, extract_old
+from bnlint.source.frameworks import DRIVING, framework_of
 from bnlint.source.layers import CONTAINERS, LAYERS
 from bnlint.source.read import Unreadable
 from bnlint.source.values import (
@@ -54,6 +55,7 @@ class Project:
         self.found: dict[tuple[str, str], str | None] = {}
         self.limit = common_root(summaries, disk)
         self.roots = self.package_roots()
+        self.driving = {name for summary in summaries.values() for name in driven_by(summary)}
         self.acting = self.names_that_act(summaries.values())
 
     # what matters
@@ -63,7 +65,7 @@ class Project:
         callers: dict[str, set[str]] = {}
         acting: set[str] = set()
         for function in functions_of(summaries):
-            if function.words & ACTING:
+            if function.words & ACTING or function.name in self.driving:
                 acting.add(function.name)
             for name in function.calls - COMMON:
                 callers.setdefault(name, set()).add(function.name)
@@ -320,6 +322,13 @@ def common_root(filenames: Iterable[str], disk: Disk) -> str:
     while disk.is_file(str(root / "__init__.py")) and root != root.parent:
         root = root.parent
     return str(root)
+
+
+def driven_by(summary: ir.Summary) -> Iterator[str]:
+    """The functions of a file that may let a framework run a model."""
+    imports = (stmt.path for stmt in summary.body if isinstance(stmt, ir.Import) and not stmt.level)
+    if any(framework_of(path) is not None for path in imports):
+        yield from (function.name for function in functions_of([summary]) if function.calls & DRIVING)
 
 
 def functions_of(summaries: Iterable[ir.Summary]) -> Iterable[ir.Function]:

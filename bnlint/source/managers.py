@@ -57,7 +57,7 @@ class Managers:
         methods = self.enter_methods(manager)
         if methods is not None:
             value = run.call(methods[0], Args(), place)
-        elif name not in NO_GRAD:
+        elif name not in NO_GRAD and not run.drivers.keeps_modes(expr):
             run.events.entered(expr, place)
         if target is not None:
             run.assign(target, value)

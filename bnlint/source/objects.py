@@ -11,6 +11,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.classes import own_name
 from bnlint.source.events import MADE_FROM
+from bnlint.source.frameworks import is_model
 from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
 from bnlint.source.values import (
@@ -99,7 +100,7 @@ class Objects:
             match base:
                 case External(path=path):
                     name = torch_name(path)
-                    if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES):
+                    if name is not None or path.rpartition(".")[2].endswith(MODULE_BASES) or is_model(path):
                         return "yes"
                     if not path.startswith(STANDARD):
                         answer = "unknown"
@@ -298,7 +299,7 @@ class Objects:
         init = self.find(cls, "__init__")
         if module != "no":
             self.run.events.built(obj)
-            if isinstance(init, Func) and self.switches(cls, init):
+            if self.switches_at_first(cls):
                 self.prepare(obj)
             return obj
         if isinstance(init, Func):
@@ -310,11 +311,22 @@ class Objects:
             self.fill_fields(obj, cls, args)
         return obj
 
-    def switches(self, cls: ClassVal, init: Func) -> bool:
-        """Whether a constructor, or a method that it calls, switches modes: then they begin with it."""
-        if init.function.calls & SWITCHES:
+    def switches_at_first(self, cls: ClassVal) -> bool:
+        """Whether a constructor, its own or an inherited one, decides the mode that a model begins in.
+
+        It switches itself, or calls a method of the class that does.
+        """
+        return any(
+            isinstance(stmt, ir.Function) and stmt.name == "__init__" and self.switches(cls, stmt)
+            for base in self.bases(cls)
+            if isinstance(base, ClassVal)
+            for stmt in base.klass.body
+        )
+
+    def switches(self, cls: ClassVal, init: ir.Function) -> bool:
+        if init.calls & SWITCHES:
             return True
-        members = (self.find(cls, name) for name in init.function.calls if FREEZING.search(name))
+        members = (self.find(cls, name) for name in init.calls if FREEZING.search(name))
         return any(isinstance(m, Func) and m.function.calls & SWITCHES for m in members)
 
     def fill_fields(self, obj: Obj, cls: ClassVal, args: Args) -> None:
@@ -530,7 +542,8 @@ class Objects:
                     return run.call(found, args, place)
                 return run.library.method(base, name, args, place)
             case Module() | ClassVal() | External():
-                return run.call(self.attribute(base, name), args, place)
+                made = run.drivers.make(base, name, place) if isinstance(base, ClassVal) else None
+                return made or run.call(self.attribute(base, name), args, place)
         return run.library.method(base, name, args, place)
 
     def call_member(self, base: Obj, found: Value, name: str, args: Args, place: Place) -> Value:

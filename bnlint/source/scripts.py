@@ -238,6 +238,9 @@ class Scripts:
         """What shows that a forward evaluates; nothing where it may as well not."""
         if self.is_special(event) or self.is_made_up(event.args):
             return
+        if event.hook is not None:
+            yield from self.hooked(event, event.hook)
+            return
         inner = event.calls[-1] if event.calls else None
         function = self.evaluating_function(event)
         loop = next((lp for lp in reversed(event.loops) if HELD_OUT.search(lp.words)), None)
@@ -278,6 +281,20 @@ class Scripts:
         """Whether a loop around a forward trains in each of its turns."""
         return any(loop.place in self.record.stepping_loops for loop in event.loops)
 
+    def hooked(self, event: events.Forward, hook: events.Hook) -> Iterator[Step]:
+        """What shows that a method evaluates that a framework calls; training ones only do in a loop.
+
+        A detector answers with its losses in train mode alone: what is not known to have BatchNorm is not
+        judged where the framework has set the mode.
+        """
+        if self.structure.has_batchnorm(event.model, event.resting) != "yes":
+            return
+        loop = next((lp for lp in reversed(event.loops) if HELD_OUT.search(lp.words)), None)
+        if hook.mode == "eval":
+            yield Step(where_of(hook.place), f"{hook.framework} calls `{hook.name}` to evaluate")
+        elif loop is not None and event.contexts:
+            yield Step(where_of(loop.place), f"its data comes from `{loop.words}`")
+
     def evaluating_function(self, event: events.Forward) -> events.Call | None:
         """The innermost function whose name says that it evaluates, unless one inside it trains."""
         for call in reversed(event.calls):
@@ -292,7 +309,11 @@ class Scripts:
         """Whether a name says that train mode may be meant, or that this is a test of the code."""
         calls = [c.name for c in event.calls if c.name not in {"forward", "__call__"}]
         inner = calls[-1] if calls else ""
-        if set(words(inner)) & SPECIAL:
+        named = set(words(inner))
+        if named & EVALUATION:
+            named.discard("step")  # `eval_step` says what kind of step it is
+        is_hook = event.hook is not None and inner == event.hook.name
+        if not is_hook and named & SPECIAL:
             return True
         around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
         if any(set(words(name)) & ADAPTING for name in around):
