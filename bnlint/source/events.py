@@ -246,8 +246,12 @@ class Events:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)
 
     def modes_of(self, value: Obj | Sym) -> tuple[SetAt, ...]:
-        """The modes that an object can be in: what was last set on it or on what contains it."""
+        """The modes that an object can be in: what was last set on it or on what contains it.
+
+        What is built around a module switches it no more than it switches itself.
+        """
         best: ModeRecord | None = None
+        around: ModeRecord | None = None
         pending: list[Hashable] = [value.key]
         seen: set[Hashable] = set()
         while pending and len(seen) < MOST_ANCESTORS:
@@ -256,11 +260,14 @@ class Events:
                 continue
             seen.add(key)
             record: ModeRecord | None = self.run.state.get((key, MODE))
-            if record is not None and (best is None or record.time > best.time):
+            if record is not None and key != value.key and is_only_built(record):
+                around = record if around is None or record.time > around.time else around
+            elif record is not None and (best is None or record.time > best.time):
                 best = record
             pending.extend(self.run.state.get((key, PARENTS)) or ())
             if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
                 pending.append(key[0])
+        best = best or around
         if best is None:
             return (NOT_SET,)
         guards = self.run.state.guards
@@ -463,6 +470,10 @@ class Events:
     def resting(self, model: Obj | Sym, depth: int = 0) -> Iterator[Hashable]:
         """The parts of a model that were put into eval mode after the model's own mode was set."""
         own: ModeRecord | None = self.run.state.get((model.key, MODE))
+        if own is not None and is_only_built(own):
+            own = None
+        if isinstance(model, Obj) and self.has_switched(model.args):
+            self.run.objects.prepare(model)
         for part in self.run.objects.registered.get(model.key, ()) if depth < DEEPEST else ():
             if not isinstance(part, Obj):
                 continue
@@ -472,6 +483,11 @@ class Events:
                 yield part.key
             elif not later:
                 yield from self.resting(part, depth + 1)
+
+    def has_switched(self, args: Args) -> bool:
+        """Whether a module that somebody has switched is among the arguments that another one is built with."""
+        values = (v for arg in args.items for _, v in alternatives(arg.value) if isinstance(v, Obj | Sym))
+        return any(self.run.state.get((value.key, MODE)) is not None for value in values)
 
     def backward(self, value: Value) -> None:
         """A loss goes backward: every model call behind it is training."""
@@ -595,6 +611,11 @@ class Events:
         """An expression whose value nobody keeps."""
         if isinstance(value, Sym):
             self.record.discarded.add(hash(value.key))
+
+
+def is_only_built(record: ModeRecord) -> bool:
+    """Whether nobody has switched a module since it was built."""
+    return all(mode.how == BUILT for mode in record.modes)
 
 
 def tensor_name(node: ir.Expr) -> str:
