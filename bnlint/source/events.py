@@ -288,8 +288,12 @@ class Events:
         return tuple(m for m in best.modes if not contradicts(m.guards, guards)) or (NOT_SET,)
 
     def latest(self, value: Obj | Sym) -> ModeRecord | None:
-        """What was last set on an object or on what contains it."""
+        """What was last set on an object or on what contains it.
+
+        What is built around a module switches it no more than it switches itself.
+        """
         best: ModeRecord | None = None
+        around: ModeRecord | None = None
         pending: list[Hashable] = [value.key]
         seen: set[Hashable] = set()
         while pending and len(seen) < MOST_ANCESTORS:
@@ -298,12 +302,14 @@ class Events:
                 continue
             seen.add(key)
             record: ModeRecord | None = self.run.state.get((key, MODE))
-            if record is not None and (best is None or record.time > best.time):
+            if record is not None and key != value.key and is_only_built(record):
+                around = record if around is None or record.time > around.time else around
+            elif record is not None and (best is None or record.time > best.time):
                 best = record
             pending.extend(self.run.state.get((key, PARENTS)) or ())
             if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
                 pending.append(key[0])
-        return best
+        return best or around
 
     def adopted(self, child: Sym) -> None:
         """Something that came from elsewhere became part of a module: it keeps its mode, whatever that is."""
@@ -504,6 +510,10 @@ class Events:
     def resting(self, model: Obj | Sym, depth: int = 0) -> Iterator[Hashable]:
         """The parts of a model that were put into eval mode after the model's own mode was set."""
         own: ModeRecord | None = self.run.state.get((model.key, MODE))
+        if own is not None and is_only_built(own):
+            own = None
+        if isinstance(model, Obj) and self.has_switched(model.args):
+            self.run.objects.prepare(model)
         for part in self.run.objects.registered.get(model.key, ()) if depth < DEEPEST else ():
             if not isinstance(part, Obj):
                 continue
@@ -518,6 +528,11 @@ class Events:
         """The parts that were put into eval mode to stay there, and were switched with the model."""
         record = self.latest(model)
         return iter(()) if record is None else self.run.frozen.undone(model, record)
+
+    def has_switched(self, args: Args) -> bool:
+        """Whether a module that somebody has switched is among the arguments that another one is built with."""
+        values = (v for arg in args.items for _, v in alternatives(arg.value) if isinstance(v, Obj | Sym))
+        return any(self.run.state.get((value.key, MODE)) is not None for value in values)
 
     def backward(self, value: Value) -> None:
         """A loss goes backward: every model call behind it is training.
@@ -675,6 +690,11 @@ class Events:
 def turn_of(loops: Iterable[Loop]) -> Turn:
     """Which turn of each loop it is."""
     return tuple((loop.place.span, loop.turn) for loop in loops)
+
+
+def is_only_built(record: ModeRecord) -> bool:
+    """Whether nobody has switched a module since it was built."""
+    return all(mode.how == BUILT for mode in record.modes)
 
 
 def tensor_name(node: ir.Expr) -> str:
