@@ -199,6 +199,7 @@ class Record:
     compared: list[Compared] = field(default_factory=list)
     returned: dict[int, Returned] = field(default_factory=dict)
     switched: list[SetAt] = field(default_factory=list)
+    saved_whole: list[SetAt] = field(default_factory=list)
 
 
 class Events:
@@ -634,6 +635,7 @@ class Events:
         """A call that is recorded and otherwise does nothing."""
         if path in {"torch.save", "pickle.dump", "joblib.dump", "safetensors.torch.save_file"}:
             for arg in args.items[:1]:
+                self.saved_whole(arg.value, place)
                 found = self.taken_in(arg.value, 0)
                 whole = {id(taken.model) for taken in found if taken.what in {"buffers", "state_dict"}}
                 for taken in found:
@@ -649,6 +651,14 @@ class Events:
                 self.backward(tensor)
             return True
         return False
+
+    def saved_whole(self, value: Value, place: Place) -> None:
+        """A module is pickled as it is, its mode included."""
+        for _, model in alternatives(value):
+            if isinstance(model, Obj) and self.run.objects.is_module(model.cls) == "yes":
+                how = "a whole model is saved here, in train mode"
+                found = (m._replace(place=place, how=how, guards=ALWAYS) for m in self.modes_of(model))
+                self.record.saved_whole.extend(found)
 
     def taken_in(self, value: Value, depth: int) -> list[Taken]:
         """State of models in a value that is saved."""

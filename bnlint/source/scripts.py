@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from typing import Final, Literal
 
 from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
 from bnlint.finding import Step
 from bnlint.source import events, zoo
 from bnlint.source import summary as ir
-from bnlint.source.state import SetAt
+from bnlint.source.state import NOT_SET, SetAt
 from bnlint.source.structure import Structure, where_of
 from bnlint.source.values import (
     ALWAYS,
@@ -172,7 +173,7 @@ class Scripts:
     # forwards
 
     def forwards(self) -> Iterator[Forward]:
-        for event in self.record.forwards:
+        for event in map(self.as_saved, self.record.forwards):
             modes = frozenset(m.mode for m in event.modes)
             if not event.trained and (modes != {"train"} or event.parts_switched):
                 continue
@@ -205,6 +206,14 @@ class Scripts:
                 assumed=self.assumption(event.model),
             )
 
+    def as_saved(self, event: events.Forward) -> events.Forward:
+        """A whole model that comes from a file is in the mode that it was saved in, if that is always one."""
+        model, saved = event.model, self.record.saved_whole
+        if not isinstance(model, Obj) or not model.assumed or event.modes != (NOT_SET,):
+            return event
+        modes = {setting.mode for setting in saved}
+        return replace(event, modes=tuple(saved[:1])) if modes == {"train"} else event
+
     def name(self, model: Value) -> str:
         """How a message calls a model: as the source first names it, or by its class."""
         if isinstance(model, Obj):
@@ -213,7 +222,7 @@ class Scripts:
 
     def assumption(self, model: Value) -> str | None:
         if isinstance(model, Obj) and model.assumed:
-            return f"`{self.name(model)}` was saved in train mode and contains BatchNorm"
+            return f"`{self.name(model)}` was saved in train mode, as others are, and contains BatchNorm"
         return None
 
     def path(self, event: events.Forward) -> Iterator[Step]:
@@ -222,7 +231,8 @@ class Scripts:
         shown: set[Place] = set()
         if isinstance(model, Obj):
             shown.add(model.place)
-            yield Step(where_of(model.place), f"`{self.name(model)}` is built here, in train mode")
+            made = "is loaded here, as it was saved" if model.assumed else "is built here, in train mode"
+            yield Step(where_of(model.place), f"`{self.name(model)}` {made}")
         for mode in event.modes:
             if mode.place not in shown and mode.place.filename:
                 shown.add(mode.place)
