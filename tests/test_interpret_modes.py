@@ -14,10 +14,29 @@ HEADER = """\
 from torch import nn
 from somewhere import coin, data, x
 class Net(nn.Module): pass
+from contextlib import contextmanager
+from copy import deepcopy
 net = Net(1)
 model = Net(2)
 a = b = c = True
+class Holder:
+    def __init__(self, net):
+        self.net = net
+    def switch(self, mode):
+        self.net.train(mode)
+    def run(self):
+        self.net(x)
+@contextmanager
+def evaluating(one):
+    was = one.training
+    one.eval()
+    yield one
+    one.train(was)
+holder = Holder(net)
+nets = {"first": net, "second": model}
+copied = deepcopy(model)
 """
+NETS = ("net", "model", "some_net", "holder.net", 'nets["first"]', 'nets["second"]', "copied")
 FLAGS = ("a", "b", "c")
 DEPTH = 3
 HELPERS = ("help_one", "help_two")
@@ -35,6 +54,11 @@ class Net:
 
     def eval(self):
         return self.train(mode=False)
+
+    def __deepcopy__(self, memo):
+        copy = Net(self.number, self.seen)
+        copy.training = self.training
+        return copy
 
     def __call__(self, row):
         self.seen.append((row, self.number, "train" if self.training else "eval"))
@@ -62,11 +86,13 @@ def condition(draw, depth=0):
 @st.composite
 def statement(draw, depth, helpers, *, loop):
     """A statement as lines without indentation of their own."""
-    name = draw(st.sampled_from(("net", "model", "some_net")))
+    name = draw(st.sampled_from(NETS))
     simple = ["assign", "alias", "eval", "train", "train to", "forward", "forward", "save", "restore"]
+    simple += ["hold", "enter", "copy", "switch", "run"]
     simple += ["call"] if helpers else ["leave"]
     simple += ["jump"] if loop else []
-    kind = draw(st.sampled_from([*simple, "if", "if", "if else", "for", "each"] if depth < DEPTH else simple))
+    blocks = ["if", "if", "if else", "for", "each", "with", "finally"]
+    kind = draw(st.sampled_from([*simple, *blocks] if depth < DEPTH else simple))
     match kind:
         case "assign":
             return [f"{draw(st.sampled_from(FLAGS))} = {draw(condition())}"]
@@ -82,6 +108,16 @@ def statement(draw, depth, helpers, *, loop):
             return [f"saved = {name}.training"]
         case "restore":
             return [f"{name}.train(saved)"]
+        case "hold":
+            return [f"holder.net = {name}"]
+        case "enter":
+            return [f'nets["{draw(st.sampled_from(("first", "second")))}"] = {name}']
+        case "copy":
+            return [f"copied = deepcopy({name})"]
+        case "switch":
+            return [f"holder.switch({draw(condition())})"]
+        case "run":
+            return ["holder.run()"]
         case "call":
             return [f"{draw(st.sampled_from(helpers))}({draw(condition())}, {name})"]
         case "leave":
@@ -93,6 +129,10 @@ def statement(draw, depth, helpers, *, loop):
     if kind == "for":
         source = draw(st.sampled_from(("range(1)", "range(2)", "data()")))
         return [f"for _ in {source}:", *body]
+    if kind == "with":
+        return [f"with evaluating({name}):", *body]
+    if kind == "finally":
+        return ["try:", *body, "finally:", f"    {name}.{draw(st.sampled_from(('train', 'eval')))}()"]
     if kind == "each":
         return ["for some_net in [net, model]:", *body]
     lines = [f"if {draw(condition())}:", *body]
@@ -110,7 +150,7 @@ def programs(draw):
     lines = [*HEADER.splitlines(), *(f"{flag} = {draw(condition(2))}" for flag in FLAGS)]
     lines += ["some_net = net", "saved = True"]
     for helper in HELPERS:
-        lines += [f"def {helper}(c, some_net):", "    a = b = c", "    saved = a"]
+        lines += [f"def {helper}(c, some_net):", "    a = b = c", "    saved = a", "    copied = some_net"]
         lines += draw(block(2, (), loop=False))
     body = draw(block(0, HELPERS, loop=False))
     return "\n".join([*lines, *(line[4:] for line in body), ""])

@@ -322,7 +322,12 @@ class Lowering:
         func = self.expr(node.func)
         last = ""
         match func:
-            case ir.Get(attr=last) | ir.Name(id=last):
+            case (
+                ir.Get(attr=last)
+                | ir.Name(id=last)
+                | ir.Item(base=ir.Get(attr=last))
+                | ir.Item(base=ir.Name(id=last))
+            ):
                 self.calls.add(last)
         args = [self.argument(a) for a in node.args]
         for k in node.keywords:

@@ -264,6 +264,7 @@ class Objects:
             self.run.frozen.flag_set(base, value, self.run.place(self.run.assigning))
         match base:
             case Obj(key=key):
+                self.prepare(base)  # what its constructor sets comes first
                 self.hold(base, attr, value)
                 if self.is_module(base.cls) != "no":
                     self.adopt(base, value)
