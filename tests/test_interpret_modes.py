@@ -34,9 +34,9 @@ def evaluating(one):
     one.train(was)
 holder = Holder(net)
 nets = {"first": net, "second": model}
-copied = deepcopy(model)
+copied_net = deepcopy(model)
 """
-NETS = ("net", "model", "some_net", "holder.net", 'nets["first"]', 'nets["second"]', "copied")
+NETS = ("net", "model", "some_net", "holder.net", 'nets["first"]', 'nets["second"]', "copied_net")
 FLAGS = ("a", "b", "c")
 DEPTH = 3
 HELPERS = ("help_one", "help_two")
@@ -113,7 +113,7 @@ def statement(draw, depth, helpers, *, loop):
         case "enter":
             return [f'nets["{draw(st.sampled_from(("first", "second")))}"] = {name}']
         case "copy":
-            return [f"copied = deepcopy({name})"]
+            return [f"copied_net = deepcopy({name})"]
         case "switch":
             return [f"holder.switch({draw(condition())})"]
         case "run":
@@ -150,7 +150,7 @@ def programs(draw):
     lines = [*HEADER.splitlines(), *(f"{flag} = {draw(condition(2))}" for flag in FLAGS)]
     lines += ["some_net = net", "saved = True"]
     for helper in HELPERS:
-        lines += [f"def {helper}(c, some_net):", "    a = b = c", "    saved = a", "    copied = some_net"]
+        lines += [f"def {helper}(c, some_net):", "    a = b = c", "    saved = a", "    copied_net = some_net"]
         lines += draw(block(2, (), loop=False))
     body = draw(block(0, HELPERS, loop=False))
     return "\n".join([*lines, *(line[4:] for line in body), ""])
