@@ -80,7 +80,15 @@ def test_methods_of_a_base_class(path, train, evaluate, neither):
     assert neither not in {*hooks.train, *hooks.evaluate}
 
 
-@pytest.mark.parametrize("path", ["accelerate.Accelerator", "ignite.engine.Engine", "torch.nn.Module"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "accelerate.Accelerator",
+        "ignite.engine.Engine",
+        "pytorch_pfn_extras.handler.BaseLogic",
+        "torch.nn.Module",
+    ],
+)
 def test_who_calls_no_methods_of_a_class(path):
     assert table.hooks_of(path) is None
 

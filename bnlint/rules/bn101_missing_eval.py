@@ -82,7 +82,8 @@ When it is fine
 ---------------
 Adapting the statistics to new data on purpose (AdaBN, TENT, precise BatchNorm), Monte-Carlo dropout,
 samples that a GAN draws while it trains. A model without BatchNorm and Dropout answers the same in both
-modes.
+modes. A method that a framework calls in eval mode by itself (`validation_step` of Lightning and its like)
+needs no `eval()`; a loop of one's own over the same model does.
 
 References
 ----------

@@ -339,7 +339,7 @@ FRAMEWORKS: Final = (
         _names("pytorch_pfn_extras"),
         hooks=(
             Hooks(
-                _names("Logic BaseLogic"),
+                _names("Logic CodeBlockLogic"),
                 "1",
                 train=("train_step",),
                 evaluate=("eval_step",),
@@ -348,7 +348,7 @@ FRAMEWORKS: Final = (
         ),
         drivers=(
             Driver(_names("create_trainer"), _left("unknown", "run")),
-            Driver(_names("create_evaluator"), _left("eval", "run")),
+            Driver(_names("create_evaluator"), _left("unknown", "run")),
             Driver(
                 _names("ExtensionsManager IgniteExtensionsManager"),
                 quiet=_names(
