@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from typing import Final, Literal
 
 from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
@@ -171,8 +171,11 @@ class Scripts:
 
     # forwards
 
-    def forwards(self) -> Iterator[Forward]:
+    def forwards(self, without: Container[events.Forward] = ()) -> Iterator[Forward]:
+        """What is worth judging of the calls of models; `without` is what another rule judges."""
         for event in self.record.forwards:
+            if event in without:
+                continue
             modes = frozenset(m.mode for m in event.modes)
             if not event.trained and (modes != {"train"} or event.parts_switched):
                 continue
