@@ -291,6 +291,22 @@ class Thaw:
 
 
 @dataclass(frozen=True, slots=True)
+class StochasticPass:
+    """A model that certainly is in train mode where it predicts one input several times: Monte-Carlo dropout.
+
+    `why` shows that the passes are meant to differ; `path` leads here: where the model was built, who
+    last set its mode, who called.
+    """
+
+    where: Where
+    model: str
+    batchnorm: Answer3
+    dropout: Answer3
+    why: Step
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything an engine has to say about one project or one live model."""
 
@@ -305,6 +321,7 @@ class Facts:
     saves: tuple[Save, ...] = ()
     loads: tuple[Load, ...] = ()
     thaws: tuple[Thaw, ...] = ()
+    passes: tuple[StochasticPass, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

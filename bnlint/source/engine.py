@@ -26,6 +26,7 @@ from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, is_test_file, words
 from bnlint.source.state import State
+from bnlint.source.stochastic import Stochastic
 from bnlint.source.structure import Structure
 from bnlint.source.thawed import Thaws
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
@@ -202,12 +203,14 @@ def link(
     run_functions(run, entries.wants, faults)
     run.fuel = LAST_FUEL
     scripts = Scripts(structure)
+    stochastic = Stochastic(scripts)
     return Facts(
-        forwards=tuple(scripts.forwards()),
+        forwards=tuple(scripts.forwards(stochastic.found)),
         feeds=tuple(scripts.feeds()),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),
+        passes=tuple(stochastic),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

@@ -76,6 +76,7 @@ class Call:
     function: int
     owner: str = ""
     filename: str = ""
+    definition: ir.Function | None = None
 
 
 class Hook(NamedTuple):
@@ -464,6 +465,7 @@ class Events:
                 id(f.func.function),
                 f.func.owner.klass.name if f.func.owner else "",
                 f.func.module.filename,
+                f.func.function,
             )
             for f in self.run.frames
             if f.func is not None

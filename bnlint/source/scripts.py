@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -172,8 +172,9 @@ class Scripts:
 
     # forwards
 
-    def forwards(self) -> Iterator[Forward]:
-        for event in map(self.as_saved, self.record.forwards):
+    def forwards(self, without: Container[events.Forward] = ()) -> Iterator[Forward]:
+        """What is worth judging of the calls of models; `without` is what another rule judges."""
+        for event in map(self.as_saved, (e for e in self.record.forwards if e not in without)):
             modes = frozenset(m.mode for m in event.modes)
             if not event.trained and (modes != {"train"} or event.parts_switched):
                 continue
