@@ -17,6 +17,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.containers import Containers
 from bnlint.source.events import Events
+from bnlint.source.extract import Later
 from bnlint.source.library import Library
 from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
@@ -1041,6 +1042,7 @@ STATEMENTS: Final[dict[type, Callable[[Interpreter, Any], bool | None]]] = {
     ir.Nonlocal: Interpreter.do_nonlocal,
     ir.Import: Interpreter.do_import,
     ir.Function: Interpreter.do_function,
+    Later: Interpreter.do_function,
     ir.Class: Interpreter.do_class,
 }
 EXPRESSIONS: Final[dict[type, Callable[[Interpreter, Any], Value]]] = {

@@ -288,9 +288,9 @@ def functions_of(summaries: Iterable[ir.Summary]) -> Iterable[ir.Function]:
     while pending:
         stmt = pending.pop()
         match stmt:
-            case ir.Function(body=body):
+            case ir.Function(inner=inner):
                 yield stmt
-                pending.extend(body)
+                pending.extend(stmt.body if inner is None else inner)
             case ir.Class(body=body):
                 pending.extend(body)
             case (

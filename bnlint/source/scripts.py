@@ -12,7 +12,19 @@ from bnlint.source import events, zoo
 from bnlint.source import summary as ir
 from bnlint.source.state import SetAt
 from bnlint.source.structure import Structure, where_of
-from bnlint.source.values import ALWAYS, Args, ClassVal, Const, External, Func, Obj, Place, Sym, Value, alternatives
+from bnlint.source.values import (
+    ALWAYS,
+    Args,
+    ClassVal,
+    Const,
+    External,
+    Func,
+    Obj,
+    Place,
+    Sym,
+    Value,
+    alternatives,
+)
 
 EVALUATION: Final = frozenset(
     {
@@ -335,7 +347,9 @@ class Scripts:
         for other in event.modes:
             if other.mode != "eval" and not (other.mode == "train" and self.is_before(other, now)):
                 return None
-        found = next((m for m in left if setting(m) in self.evaluated or set(words(m.purpose)) & EVALUATION), None)
+        found = next(
+            (m for m in left if setting(m) in self.evaluated or set(words(m.purpose)) & EVALUATION), None
+        )
         return found if len(left) == sum(m.mode == "eval" for m in event.modes) else None
 
     def is_left_behind(self, mode: SetAt, now: dict[object, int], event: events.Forward) -> bool:
@@ -508,4 +522,3 @@ def freezes(cls: ClassVal) -> bool:
 def setting(mode: SetAt) -> SetAt:
     """What set a mode, whatever is known where it holds."""
     return mode._replace(guards=ALWAYS)
-
