@@ -122,10 +122,10 @@ class Project:
 
     def start(self, run: Interpreter, module: Module) -> None:
         """Run the body of a file, once."""
-        from bnlint.source.interpret import OutOfFuel
-
         if module.filename in self.started:
             return
+        from bnlint.source.interpret import OutOfFuel
+
         self.started.add(module.filename)
         fuel, run.fuel = run.fuel, MODULE_FUEL
         flags = run.eager, run.class_here, run.inside_forward
@@ -149,7 +149,7 @@ class Project:
             inner = None if below is None else self.module(below)
             if inner is not None:
                 return inner
-        found = self.from_stars(run, module, name)
+        found = self.from_stars(run, module, name) if module.stars else None
         if found is not None:
             return found
         if name == "__dict__":
@@ -182,7 +182,7 @@ class Project:
 
     def global_name(self, run: Interpreter, module: Module, name: str) -> Value:
         """A name that no scope of a function holds."""
-        found = self.from_stars(run, module, name)
+        found = self.from_stars(run, module, name) if module.stars else None
         if found is not None:
             return found
         if name in BUILTINS:
