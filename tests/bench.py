@@ -1,17 +1,26 @@
 """How long bnlint takes, side by side with what it is measured against.
 
     python tests/bench.py PATH [ROUNDS]
+    python tests/bench.py --curve PATH
 
 With PATH: the CPU time (user and system, of all processes) of `bnlint PATH` and of
 `ruff check --no-cache PATH`, in turns, so that both meet the same machine; medians and their ratio.
 Then the time by the clock of `bnlint --version` and of linting one small file, against that of
 `python -c "import click"` with the same Python. bnlint, ruff and click have to be installed beside
 the Python that runs this.
+
+With --curve: how the CPU time grows with the number of functions, from an eighth of the files below
+PATH to all of them, drawn by their digests and copied, so that imports lead nowhere else; and the
+exponent that fits best (1 is linear).
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -58,8 +67,42 @@ def compare(title: str, ours: list[str], theirs: list[str], rounds: int, *, cloc
     print(f"{title}: {mine:.3f} s against {other:.3f} s, {mine / other:.2f} times (at most {most:g})")
 
 
+def sample(root: Path, folder: Path, share: float) -> int:
+    """Copy a share of the files, always the same ones; the number of functions that they define."""
+    functions = 0
+    for file in root.rglob("*.py"):
+        name = file.relative_to(root)
+        drawn = int(hashlib.sha256(str(name).encode()).hexdigest()[:8], 16) / 16**8
+        if drawn >= share and file.name != "__init__.py":
+            continue
+        copy = folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+        tree = ast.parse(file.read_bytes())
+        functions += sum(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(tree))
+    return functions
+
+
+def curve(root: Path) -> None:
+    """The CPU time of growing samples of a tree."""
+    points = []
+    for share in (0.125, 0.25, 0.5, 1.0):
+        with tempfile.TemporaryDirectory() as folder:
+            functions = sample(root, Path(folder, root.name), share)
+            command = [sys.executable, "-m", "bnlint", "--isolated", "--no-cache", "--output-format", "json"]
+            cpu, clock = spent([*command, folder])
+        points.append((math.log(functions), math.log(cpu)))
+        each = 1000 * cpu / functions
+        print(f"{share:6.1%}: {functions} functions, {cpu:.2f} s CPU, {clock:.2f} s, {each:.3f} s per 1000")
+    slope, _ = statistics.linear_regression(*zip(*points, strict=True))
+    print(f"CPU grows with the number of functions to the power of {slope:.2f}")
+
+
 def main() -> None:
     """Measure."""
+    if sys.argv[1:2] == ["--curve"]:
+        curve(Path(sys.argv[2]).resolve())
+        return
     path = sys.argv[1] if len(sys.argv) > 1 else None
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     if path is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bnlint.source
-from bnlint.source import analyse, engine
+from bnlint.source import analyse, engine, halves
 from bnlint.source.extract import Lowering
+from bnlint.source.halves import MANY, divided
 from bnlint.source.interpret import Interpreter
 
 NORM = """\
@@ -185,3 +187,32 @@ def test_columns_count_characters(tmp_path):
     (layer,) = analyse([file]).facts.norms
     assert (layer.where.row, layer.where.column, layer.where.end_column) == (3, 17, 43)
     assert layer.arguments["eps"].where.column == 39
+
+
+class TestHalves:
+    """Many items are shared with a second process: nothing but the time may tell."""
+
+    ITEMS = tuple(range(MANY + 1))
+
+    def test_results_keep_the_order_of_the_items(self, monkeypatch):
+        monkeypatch.setattr(halves, "can_fork", lambda: True)
+        pids = divided(self.ITEMS, lambda item: (item, os.getpid()), lambda _: None)
+        assert [item for item, _ in pids] == list(self.ITEMS)
+        assert len({pid for _, pid in pids}) == 2
+
+    def test_what_a_child_fails_at_is_done_here(self, monkeypatch):
+        def work(item):
+            assert os.getpid() == parent
+            return item
+
+        parent = os.getpid()
+        monkeypatch.setattr(halves, "can_fork", lambda: True)
+        assert divided(self.ITEMS, work, lambda _: None) == list(self.ITEMS)
+
+    def test_many_files_are_analysed_as_few_are(self, tmp_path, monkeypatch):
+        texts = {f"m{n}": NORM.format(eps=0.5) if n % 3 else "x = = 1\n" for n in range(MANY)}
+        monkeypatch.setattr(halves, "can_fork", lambda: True)
+        shared = analysed(tmp_path, **texts)
+        monkeypatch.setattr(halves, "can_fork", lambda: False)
+        assert analysed(tmp_path, **texts) == shared
+        assert len(shared.faults) == len(range(0, MANY, 3))

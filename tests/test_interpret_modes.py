@@ -150,7 +150,12 @@ def programs(draw):
     lines = [*HEADER.splitlines(), *(f"{flag} = {draw(condition(2))}" for flag in FLAGS)]
     lines += ["some_net = net", "saved = True"]
     for helper in HELPERS:
-        lines += [f"def {helper}(c, some_net):", "    a = b = c", "    saved = a", "    copied_net = some_net"]
+        lines += [
+            f"def {helper}(c, some_net):",
+            "    a = b = c",
+            "    saved = a",
+            "    copied_net = some_net",
+        ]
         lines += draw(block(2, (), loop=False))
     body = draw(block(0, HELPERS, loop=False))
     return "\n".join([*lines, *(line[4:] for line in body), ""])

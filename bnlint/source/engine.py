@@ -17,6 +17,7 @@ from bnlint.source.answers import answers, may_answer
 from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.extract import extract, extract_old, is_relevant
+from bnlint.source.halves import divided
 from bnlint.source.hidden import unregistered
 from bnlint.source.hooks import run_hooks
 from bnlint.source.interpret import Interpreter, OutOfFuel
@@ -33,6 +34,8 @@ from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
 if TYPE_CHECKING:
     from bnlint.source.notebook import Notebook
+
+    Read = tuple[ir.Summary | None, list[Finding], tuple[str, Notebook] | None]
 
 Item = TypeVar("Item")
 Progress = Callable[[float, str], None]
@@ -83,12 +86,8 @@ def analyse(
     """
     with no_garbage_collection():
         reader = Reader(contents)
-        summaries: dict[str, ir.Summary] = {}
-        for number, file in enumerate(files):
-            progress(READING * number / len(files), "reading")
-            summary = reader.summarise(str(file.absolute()))
-            if summary is not None:
-                summaries[summary.filename] = summary
+        names = [str(file.absolute()) for file in files]
+        summaries = reader.summaries(names, lambda done: progress(READING * done, "reading"))
         disk = Disk(contents)
         facts = link(summaries, reader.faults, disk, progress)
         skipped = {name: book.skipped for name, book in reader.notebooks.items() if book.skipped}
@@ -121,6 +120,23 @@ class Reader:
         self.contents = contents
         self.faults: list[Finding] = []
         self.notebooks: dict[str, Notebook] = {}
+
+    def summaries(self, names: list[str], told: Callable[[float], None]) -> dict[str, ir.Summary]:
+        """What files say that say anything, and the faults of all of them, in their order."""
+        found: dict[str, ir.Summary] = {}
+        for summary, faults, notebook in divided(names, self.read_alone, told):
+            self.faults += faults
+            if notebook is not None:
+                self.notebooks[notebook[0]] = notebook[1]
+            if summary is not None:
+                found[summary.filename] = summary
+        return found
+
+    def read_alone(self, filename: str) -> Read:
+        """One file, its faults and its notebook, by a reader that knows of no other file."""
+        alone = Reader(self.contents)
+        summary = alone.summarise(filename)
+        return summary, alone.faults, next(iter(alone.notebooks.items()), None)
 
     def summarise(self, filename: str) -> ir.Summary | None:
         try:

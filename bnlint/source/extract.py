@@ -7,14 +7,15 @@ import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bnlint.source import summary as ir
 from bnlint.source.python2 import modernised
-from bnlint.source.read import Unreadable, decode, parse, parse_text, text_of
+from bnlint.source.read import Unreadable, parse_text, text_of
+from bnlint.source.skim import CALLERS, DEEPEST, Definition, Skim
 from bnlint.source.summary import Block, Expr, Span, Summary
 
 MARKERS: Final = {
@@ -39,11 +40,13 @@ MODEL_NAME: Final = re.compile(
 RELEVANT: Final = re.compile(rb"torch|[Bb]atch_?[Nn]orm|\bnn\.|\.eval\(|\.train\(|state_dict|DataLoader")
 """A file without any of this says nothing of its own; it is read when another one imports from it."""
 
-CALLERS: Final = frozenset({"spawn", "Thread", "Process", "memory_usage", "timeit"})
-"""What calls a function that it is given."""
-
 STORING: Final = frozenset({"append", "extend", "insert", "update", "setdefault", "setattr", "add_module"})
 """Calls that leave something in an object, as an assignment to an attribute does."""
+
+DEFINING: Final = frozenset({"d", "a", "@"})
+"""What a definition begins with; whatever else stands there, the parser sees more than its rows."""
+
+BODY: Final = ir.Function._fields.index("body")
 
 SHORT_TEXT: Final = 200
 """Longer string constants are prose and are forgotten."""
@@ -51,7 +54,7 @@ SHORT_TEXT: Final = 200
 
 def extract(data: bytes, filename: str) -> Summary:
     """Summarise one file. Raises `read.Unreadable` where it cannot be parsed."""
-    return summarise(parse(data, filename), data, filename)
+    return summarise(text_of(data), filename)
 
 
 def extract_old(data: bytes, filename: str) -> Summary | None:
@@ -60,27 +63,16 @@ def extract_old(data: bytes, filename: str) -> Summary | None:
     if text is None:
         return None
     try:
-        tree = parse_text(text, filename)
+        return summarise(text, filename)
     except Unreadable:
         return None
-    return summarise(tree, text.encode("utf-8", "replace"), filename)
 
 
-def summarise(tree: ast.Module, data: bytes, filename: str) -> Summary:
-    """Summarise a syntax tree and the text that it was made from."""
-    if not data.isascii():
-        count_characters(tree, decode(data))
-    return Lowering(tree, data).summary(filename)
-
-
-def count_characters(tree: ast.Module, lines: list[str]) -> None:
-    """Python's parser counts columns in bytes of UTF-8; people and editors count characters."""
-    wide = {row: line.encode() for row, line in enumerate(lines, start=1) if not line.isascii()}
-    for node in ast.walk(tree):
-        for row, column in (("lineno", "col_offset"), ("end_lineno", "end_col_offset")):
-            line = wide.get(getattr(node, row, 0))
-            if line is not None:
-                setattr(node, column, len(line[: getattr(node, column)].decode("utf-8", "replace")))
+def summarise(text: str, filename: str) -> Summary:
+    """Summarise a text. Raises `read.Unreadable` where it cannot be parsed."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")  # rows are counted as the parser does
+    return Lowering(text).summary(filename)
 
 
 def is_relevant(data: bytes) -> bool:
@@ -94,11 +86,24 @@ def is_model_name(name: str) -> bool:
     return MODEL_NAME.search(name) is not None
 
 
+class Later(ir.Function):
+    """A function whose body is summarised when somebody first asks for it: few bodies are ever run."""
+
+    @cached_property
+    def body(self) -> Block:
+        """The body, made of the text that stands for it until then."""
+        ((text, row, is_inside),) = cast("tuple[ir.Text]", self[BODY])
+        if is_inside:
+            text = f"if 1:\n{text}"
+        tree: Any = parse_text(text)
+        (definition,) = tree.body[0].body if is_inside else tree.body
+        return Lowering(text, row - 1 - is_inside).body(definition)
+
+
 class Words:
     """What each part of a text is about."""
 
-    def __init__(self, text: str) -> None:
-        starts = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
+    def __init__(self, text: str, starts: list[int]) -> None:
         self.rows: dict[str, list[int]] = {}
         for word, literals in MARKERS.items():
             offsets = (found for literal in literals for found in positions(text, literal))
@@ -120,18 +125,59 @@ def positions(text: str, literal: str) -> Iterator[int]:
 
 
 class Lowering:
-    """Turns a parsed file into tuples, in one walk."""
+    """Turns a parsed text into tuples, in one walk. `above` is how many rows of the file come before it."""
 
-    def __init__(self, tree: ast.Module, data: bytes) -> None:
-        self.tree = tree
-        self.text = Words(data.decode("utf-8", "replace"))
+    def __init__(self, text: str, above: int = 0) -> None:
+        lines = text.split("\n")
+        self.text = text
+        self.starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+        self.words = Words(text, self.starts)
+        self.above = above
+        self.wide: dict[int, bytes] = {}
+        """The rows in which Python's parser, which counts in UTF-8, sees columns that people do not see."""
+        if not text.isascii():
+            self.wide = {row: line.encode() for row, line in enumerate(lines, 1) if not line.isascii()}
         self.calls: set[str] = set()
         self.generator = False
         self.writes = False
+        self.defers = True
 
     def summary(self, filename: str) -> Summary:
-        body = self.block(self.tree.body)
-        return Summary(filename, body, frozenset(self.calls), self.text.between(0, sys.maxsize))
+        body = self.block(parse_text(self.text, filename).body)
+        return Summary(filename, body, frozenset(self.calls), self.words.between(0, sys.maxsize))
+
+    def body(self, node: Definition) -> Block:
+        """The body of a function that stands in this text."""
+        self.defers = False
+        return self.block(node.body)
+
+    # places
+
+    def span(self, node: Any) -> Span:
+        """The place of a node."""
+        if self.above or self.wide:
+            return self.place(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+        return new_tuple(Span, ends_of(node))
+
+    def named_span(self, node: Definition | ast.ClassDef) -> Span:
+        """The place of a definition's first line, up to its name."""
+        row, column, _, _ = self.place(node.lineno, node.col_offset, node.lineno, 0)
+        end = column + len(node.name) + (6 if isinstance(node, ast.ClassDef) else 4)
+        return Span(row, column, row, end)
+
+    def ends(self, node: ast.stmt, head: ast.expr) -> Span:
+        """From the start of a statement to the end of its head."""
+        return self.place(node.lineno, node.col_offset, head.end_lineno or 0, head.end_col_offset or 0)
+
+    def place(self, row: int, column: int, end_row: int, end_column: int) -> Span:
+        """A place in the file, its columns counted in characters."""
+        if self.wide:
+            column, end_column = self.characters(row, column), self.characters(end_row, end_column)
+        return Span(row + self.above, column, end_row + self.above, end_column)
+
+    def characters(self, row: int, column: int) -> int:
+        line = self.wide.get(row)
+        return column if line is None else len(line[:column].decode("utf-8", "replace"))
 
     # statements
 
@@ -143,36 +189,44 @@ class Lowering:
                 out.extend(lower(self, node))
         return tuple(out)
 
-    def words(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> frozenset[str]:
-        first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
-        return self.text.between(first, node.end_lineno or node.lineno)
+    def about(self, node: Definition | ast.ClassDef) -> frozenset[str]:
+        """What the text of a definition is about."""
+        return self.words.between(first_row(node), node.end_lineno or node.lineno)
 
-    def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterable[ir.Stmt]:
+    def function(self, node: Definition) -> Iterable[ir.Function]:
         outer, self.calls = self.calls, set()
         outer_generator, self.generator = self.generator, False
         outer_writes, self.writes = self.writes, False
-        body = self.block(node.body)
+        kind, body, inner = self.deferred(node) or (ir.Function, self.block(node.body), None)
         decorators = tuple(self.expr(d) for d in node.decorator_list)
         params = self.params(node.args)
-        words = self.words(node)
+        words = self.about(node)
         if any(p.name in self.calls for p in params) or any(map(is_model_name, self.calls)):
             words |= {"forward"}
         if self.writes or not self.calls.isdisjoint(STORING):
             words |= {"write"}
-        function = ir.Function(
-            node.name,
-            params,
-            body,
-            decorators,
-            named_span(node),
-            frozenset(self.calls),
-            words,
-            self.generator,
-        )
-        self.calls = outer | self.calls
+        calls, place = frozenset(self.calls), self.named_span(node)
+        function = kind(node.name, params, body, decorators, place, calls, words, self.generator, inner)
+        outer |= self.calls
+        self.calls = outer
         self.generator = outer_generator
         self.writes = outer_writes
         return (function,)
+
+    def deferred(self, node: Definition) -> tuple[type[Later], Block, tuple[ir.Function, ...]] | None:
+        """The text of a function in place of its body, and what it defines; None if that is too deep."""
+        first = first_row(node)
+        text = self.text[self.starts[first - 1] : self.starts[node.end_lineno or first]]
+        if not self.defers or text[node.col_offset : node.col_offset + 1] not in DEFINING:
+            return None
+        skimmed = Skim(node.body)
+        if skimmed.depth > DEEPEST:
+            return None
+        self.calls |= skimmed.calls
+        inner = tuple(found for one in skimmed.functions for found in self.function(one))
+        self.generator = skimmed.yields
+        self.writes = skimmed.writes
+        return Later, (ir.Text(text, first, node.col_offset > 0),), inner
 
     def klass(self, node: ast.ClassDef) -> Iterable[ir.Stmt]:
         return (
@@ -181,8 +235,8 @@ class Lowering:
                 tuple(self.expr(b) for b in node.bases),
                 self.block(node.body),
                 tuple(self.expr(d) for d in node.decorator_list),
-                named_span(node),
-                self.words(node),
+                self.named_span(node),
+                self.about(node),
             ),
         )
 
@@ -204,7 +258,7 @@ class Lowering:
 
     def param(self, arg: ast.arg, kind: str, default: ast.expr | None) -> ir.Param:
         value = None if default is None else self.expr(default)
-        return ir.Param(arg.arg, kind, value, self.annotation(arg.annotation), span(arg))
+        return ir.Param(arg.arg, kind, value, self.annotation(arg.annotation), self.span(arg))
 
     def annotation(self, node: ast.expr | None) -> Expr | None:
         if isinstance(node, ast.Name | ast.Attribute):
@@ -218,36 +272,38 @@ class Lowering:
                 value=ast.BinOp(left=ast.Name(id=same), right=ast.Constant(value=int() | float())) as sum_,
             ) if name == same:
                 op = OPERATORS.get(type(sum_.op), "?")
-                return (ir.Update(self.expr(target), op, self.expr(sum_.right), span(node)),)
+                return (ir.Update(self.expr(target), op, self.expr(sum_.right), self.span(node)),)
         self.writes |= any(isinstance(target, ast.Attribute | ast.Subscript) for target in node.targets)
-        return (ir.Assign(tuple(map(self.expr, node.targets)), self.expr(node.value), span(node)),)
+        return (ir.Assign(tuple(map(self.expr, node.targets)), self.expr(node.value), self.span(node)),)
 
     def declare(self, node: ast.AnnAssign) -> Iterable[ir.Stmt]:
         value = None if node.value is None else self.expr(node.value)
-        return (ir.Declare(self.expr(node.target), self.annotation(node.annotation), value, span(node)),)
+        return (ir.Declare(self.expr(node.target), self.annotation(node.annotation), value, self.span(node)),)
 
     def update(self, node: ast.AugAssign) -> Iterable[ir.Stmt]:
         op = OPERATORS.get(type(node.op), "?")
-        return (ir.Update(self.expr(node.target), op, self.expr(node.value), span(node)),)
+        return (ir.Update(self.expr(node.target), op, self.expr(node.value), self.span(node)),)
 
     def do(self, node: ast.Expr) -> Iterable[ir.Stmt]:
         if isinstance(node.value, ast.Constant):
             return ()
-        return (ir.Do(self.expr(node.value), span(node)),)
+        return (ir.Do(self.expr(node.value), self.span(node)),)
 
     def give_back(self, node: ast.Return) -> Iterable[ir.Stmt]:
-        return (ir.Return(None if node.value is None else self.expr(node.value), span(node)),)
+        return (ir.Return(None if node.value is None else self.expr(node.value), self.span(node)),)
 
     def branch(self, node: ast.If) -> Iterable[ir.Stmt]:
-        return (ir.If(self.expr(node.test), self.block(node.body), self.block(node.orelse), span(node.test)),)
+        return (
+            ir.If(self.expr(node.test), self.block(node.body), self.block(node.orelse), self.span(node.test)),
+        )
 
     def loop(self, node: ast.For | ast.AsyncFor) -> Iterable[ir.Stmt]:
         target, source = self.expr(node.target), self.expr(node.iter)
-        place = ends(node, node.iter)
+        place = self.ends(node, node.iter)
         return (ir.For(target, source, self.block(node.body), self.block(node.orelse), place),)
 
     def loop_while(self, node: ast.While) -> Iterable[ir.Stmt]:
-        place = ends(node, node.test)
+        place = self.ends(node, node.test)
         return (ir.While(self.expr(node.test), self.block(node.body), self.block(node.orelse), place),)
 
     def enter(self, node: ast.With | ast.AsyncWith) -> Iterable[ir.Stmt]:
@@ -255,7 +311,7 @@ class Lowering:
             (self.expr(i.context_expr), None if i.optional_vars is None else self.expr(i.optional_vars))
             for i in node.items
         )
-        return (ir.With(items, self.block(node.body), ends(node, node.items[-1].context_expr)),)
+        return (ir.With(items, self.block(node.body), self.ends(node, node.items[-1].context_expr)),)
 
     def attempt(self, node: Any) -> Iterable[ir.Stmt]:
         handlers = tuple(self.block(h.body) for h in node.handlers)
@@ -274,7 +330,7 @@ class Lowering:
             test: Expr = ir.Opaque()
             if isinstance(pattern, ast.MatchValue) and case.guard is None:
                 test = ir.Compare("==", subject, self.expr(pattern.value))
-            chain = (ir.If(test, body, chain, span(pattern)),)
+            chain = (ir.If(test, body, chain, self.span(pattern)),)
         return chain
 
     def imports(self, node: ast.Import) -> Iterable[ir.Stmt]:
@@ -315,7 +371,7 @@ class Lowering:
         if type(value) is str and len(value) > SHORT_TEXT:
             return OPAQUE
         if isinstance(value, int | float) and type(value) is not bool:
-            return ir.Lit(value, span(node))
+            return ir.Lit(value, self.span(node))
         return ir.Lit(value)
 
     def call(self, node: ast.Call) -> Expr:
@@ -331,28 +387,28 @@ class Lowering:
                 self.calls.add(last)
         args = [self.argument(a) for a in node.args]
         for k in node.keywords:
-            args.append(ir.Arg(k.arg or "**", self.expr(k.value), span(k.value)))
+            args.append(ir.Arg(k.arg or "**", self.expr(k.value), self.span(k.value)))
         if last in CALLERS:
             self.calls.update(a.value.id for a in args if isinstance(a.value, ir.Name))
-        return ir.Call(func, tuple(args), span(node))
+        return ir.Call(func, tuple(args), self.span(node))
 
     def argument(self, node: ast.expr) -> ir.Arg:
         if isinstance(node, ast.Starred):
-            return ir.Arg("*", self.expr(node.value), span(node))
-        return ir.Arg(None, self.expr(node), span(node))
+            return ir.Arg("*", self.expr(node.value), self.span(node))
+        return ir.Arg(None, self.expr(node), self.span(node))
 
     def starred(self, node: ast.Starred) -> Expr:
         return ir.Star(self.expr(node.value))
 
     def display(self, node: ast.List | ast.Tuple | ast.Set) -> Expr:
         kind = "list" if isinstance(node, ast.List) else "tuple" if isinstance(node, ast.Tuple) else "set"
-        spans = tuple(span(e) for e in node.elts)
-        return ir.Display(kind, tuple(self.expr(e) for e in node.elts), spans, span(node))
+        spans = tuple(self.span(e) for e in node.elts)
+        return ir.Display(kind, tuple(self.expr(e) for e in node.elts), spans, self.span(node))
 
     def table(self, node: ast.Dict) -> Expr:
         pairs = zip(node.keys, node.values, strict=True)
         return ir.Table(
-            tuple((None if k is None else self.expr(k), self.expr(v)) for k, v in pairs), span(node)
+            tuple((None if k is None else self.expr(k), self.expr(v)) for k, v in pairs), self.span(node)
         )
 
     def binary(self, node: ast.BinOp) -> Expr:
@@ -362,7 +418,7 @@ class Lowering:
         operand = self.expr(node.operand)
         match node.op, operand:
             case ast.USub(), ir.Lit(value=int() | float() as number):
-                return ir.Lit(-number, span(node))
+                return ir.Lit(-number, self.span(node))
         return ir.Unary(OPERATORS.get(type(node.op), "?"), operand)
 
     def compare(self, node: ast.Compare) -> Expr:
@@ -389,11 +445,11 @@ class Lowering:
         return ir.Slice(*parts)
 
     def lambda_(self, node: ast.Lambda) -> Expr:
-        body = (ir.Return(self.expr(node.body), span(node.body)),)
+        body = (ir.Return(self.expr(node.body), self.span(node.body)),)
         params = self.params(node.args)
         nothing: frozenset[str] = frozenset()
         calls = frozenset(self.calls)
-        return ir.Lambda(ir.Function("<lambda>", params, body, (), span(node), calls, nothing, False))
+        return ir.Lambda(ir.Function("<lambda>", params, body, (), self.span(node), calls, nothing, False))
 
     def comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Expr:
         loops = tuple(
@@ -401,9 +457,9 @@ class Lowering:
             for g in node.generators
         )
         if isinstance(node, ast.DictComp):
-            return ir.Comp("dict", self.expr(node.key), self.expr(node.value), loops, span(node))
+            return ir.Comp("dict", self.expr(node.key), self.expr(node.value), loops, self.span(node))
         kind = COMPREHENSIONS[type(node)]
-        return ir.Comp(kind, None, self.expr(node.elt), loops, span(node))
+        return ir.Comp(kind, None, self.expr(node.elt), loops, self.span(node))
 
     def yields(self, node: ast.Yield | ast.YieldFrom) -> Expr:
         self.generator = True
@@ -421,20 +477,9 @@ class Lowering:
         return ir.Opaque(effects) if effects else OPAQUE
 
 
-def span(node: Any) -> Span:
-    """The place of a node."""
-    return new_tuple(Span, ends_of(node))
-
-
-def named_span(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Span:
-    """The place of a definition's first line, up to its name."""
-    end = node.col_offset + len(node.name) + (6 if isinstance(node, ast.ClassDef) else 4)
-    return Span(node.lineno, node.col_offset, node.lineno, end)
-
-
-def ends(node: ast.stmt, head: ast.expr) -> Span:
-    """From the start of a statement to the end of its head."""
-    return Span(node.lineno, node.col_offset, head.end_lineno or 0, head.end_col_offset or 0)
+def first_row(node: Definition | ast.ClassDef) -> int:
+    """The row in which a definition begins, with its decorators."""
+    return node.decorator_list[0].lineno if node.decorator_list else node.lineno
 
 
 new_tuple: Final = tuple.__new__

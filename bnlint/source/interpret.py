@@ -18,6 +18,7 @@ from bnlint.source import taken
 from bnlint.source.containers import Containers
 from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
+from bnlint.source.extract import Later
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.library import Library
 from bnlint.source.managers import Managers
@@ -73,6 +74,7 @@ MOST_CALLS: Final = 14
 CALL_FUEL: Final = 4
 """What a call costs beside its statements."""
 STARS: Final = frozenset({"*", "**"})
+CONDITIONS: Final = frozenset({ir.Unary, ir.Logic, ir.Compare})
 MOST_TURNS: Final = 8
 """Turns of a loop over something known that are all taken; of longer ones the first and the last."""
 
@@ -226,10 +228,10 @@ class Interpreter:
         return True
 
     def do_assign(self, node: ir.Assign) -> None:
-        value = self.eval(node.value)
-        value = self.named(value, node.targets[0], node.span)
-        self.assigning = node.span
-        for target in node.targets:
+        targets, given, span = node
+        value = self.named(self.eval(given), targets[0], span)
+        self.assigning = span
+        for target in targets:
             self.assign(target, value)
 
     def do_declare(self, node: ir.Declare) -> None:
@@ -556,6 +558,8 @@ class Interpreter:
     # expressions
 
     def eval(self, node: Expr) -> Value:
+        if type(node) is ir.Name:
+            return self.lookup(node.id)
         return EXPRESSIONS[type(node)](self, node)
 
     def define(self, scope: int, name: str, value: Value) -> None:
@@ -567,9 +571,10 @@ class Interpreter:
         return self.lookup(node.id)
 
     def lookup(self, name: str) -> Value:
-        frame = self.frame
+        frame = self.frames[-1]
+        defined = self.defined
         for scope in frame.scopes:
-            if name not in self.defined[scope]:
+            if name not in defined[scope]:
                 continue
             found: Value | None = self.state.get((scope, name))
             if found is not None:
@@ -583,30 +588,33 @@ class Interpreter:
         return Const(node.value, None if node.span is None else self.place(node.span))
 
     def eval_call(self, node: ir.Call) -> Value:
-        place = self.place(node.span)
-        if isinstance(node.func, ir.Get):
-            base = self.eval(node.func.base)
-            args = self.arguments(node.args)
-            value = self.objects.call_method(base, node.func.attr, args, place)
+        called, given, span = node
+        place = self.place(span)
+        if type(called) is ir.Get:
+            base = self.eval(called.base)
+            args = self.arguments(given)
+            value = self.objects.call_method(base, called.attr, args, place)
             self.library.in_place(node, value)
             return value
-        func = self.eval(node.func)
-        return self.call(func, self.arguments(node.args), place)
+        func = self.eval(called)
+        return self.call(func, self.arguments(given), place)
 
     def arguments(self, nodes: tuple[ir.Arg, ...]) -> Args:
         out: list[ArgVal] = []
         is_open = False
-        for arg in nodes:
-            value = self.eval(arg.value)
-            place = self.place(arg.span)
-            if arg.name == "*":
+        for name, given, span in nodes:
+            value = self.eval(given)
+            place = new_tuple(Place, (self.frames[-1].filename, span))
+            if name not in STARS:
+                out.append(new_tuple(ArgVal, (name, value, place)))
+            elif name == "*":
                 items = self.items(value)
                 if items is None or items.open:
                     is_open = True
                 for held in () if items is None else items.held:
-                    given = held.value if not held.guards else Either(((held.guards, held.value),))
-                    out.append(ArgVal(None, given, held.place))
-            elif arg.name == "**":
+                    one = held.value if not held.guards else Either(((held.guards, held.value),))
+                    out.append(ArgVal(None, one, held.place))
+            else:
                 value = self.force(value)
                 if isinstance(value, DictVal):
                     entries = self.entries(value)
@@ -614,8 +622,6 @@ class Interpreter:
                     out.extend(ArgVal(k, v, place) for k, v in entries.held.items() if isinstance(k, str))
                 else:
                     is_open = True
-            else:
-                out.append(ArgVal(arg.name, value, place))
         return Args(tuple(out), is_open)
 
     def eval_star(self, node: ir.Star) -> Value:
@@ -804,6 +810,8 @@ class Interpreter:
 
     def test(self, node: Expr) -> Truth:
         """Decide a condition as far as it can be decided."""
+        if type(node) not in CONDITIONS:
+            return self.truth(self.eval(node))
         match node:
             case ir.Unary(op="not", operand=operand):
                 inner = self.test(operand)
@@ -1084,6 +1092,7 @@ STATEMENTS: Final[dict[type, Callable[[Interpreter, Any], bool | None]]] = {
     ir.Nonlocal: Interpreter.do_nonlocal,
     ir.Import: Interpreter.do_import,
     ir.Function: Interpreter.do_function,
+    Later: Interpreter.do_function,
     ir.Class: Interpreter.do_class,
 }
 EXPRESSIONS: Final[dict[type, Callable[[Interpreter, Any], Value]]] = {

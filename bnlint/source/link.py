@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -53,6 +54,7 @@ class Project:
         self.started: set[str] = set()
         self.classes: list[ClassVal] = []
         self.found: dict[tuple[str, str], str | None] = {}
+        self.files: dict[tuple[str, str], str | None] = {}
         self.limit = common_root(summaries, disk)
         self.roots = self.package_roots()
         self.driving = {name for summary in summaries.values() for name in driven_by(summary)}
@@ -133,10 +135,10 @@ class Project:
 
     def start(self, run: Interpreter, module: Module) -> None:
         """Run the body of a file, once."""
-        from bnlint.source.interpret import OutOfFuel
-
         if module.filename in self.started:
             return
+        from bnlint.source.interpret import OutOfFuel
+
         self.started.add(module.filename)
         fuel, run.fuel = run.fuel, MODULE_FUEL
         flags = run.eager, run.class_here, run.inside_forward
@@ -156,11 +158,11 @@ class Project:
         if found is not None:
             return found
         if module.package:
-            below = self.file_of(Path(module.filename).parent, name)
+            below = self.file_of(os.path.dirname(module.filename), name)
             inner = None if below is None else self.module(below)
             if inner is not None:
                 return inner
-        found = self.from_stars(run, module, name)
+        found = self.from_stars(run, module, name) if module.stars else None
         if found is not None:
             return found
         if name == "__dict__":
@@ -193,7 +195,7 @@ class Project:
 
     def global_name(self, run: Interpreter, module: Module, name: str) -> Value:
         """A name that no scope of a function holds."""
-        found = self.from_stars(run, module, name)
+        found = self.from_stars(run, module, name) if module.stars else None
         if found is not None:
             return found
         if name in BUILTINS:
@@ -241,32 +243,38 @@ class Project:
 
     def locate(self, importer: str, path: str, level: int) -> str | None:
         """The file that a dotted path leads to, seen from a file."""
-        home = Path(importer).parent
-        key = (f"{home}:{level}", path)
+        home = os.path.dirname(importer)
+        for _ in range(level - 1):
+            home = os.path.dirname(home)
+        if level:
+            return self.file_of(home, path)
+        found = self.search(home, path)
+        if found is not None:
+            return found
+        root = self.roots.get(path.partition(".")[0])
+        return None if root is None else self.file_of(str(root), path)
+
+    def search(self, home: str, path: str) -> str | None:
+        """The file that a dotted path leads to from a folder or from one of those around it."""
+        key = (home, path)
         if key not in self.found:
-            self.found[key] = self.search(home, path, level)
+            found = self.file_of(home, path) or self.file_of(os.path.join(home, SOURCES), path)
+            around = os.path.dirname(home)
+            if found is None and home not in {self.limit, around} and home.startswith(self.limit):
+                found = self.search(around, path)
+            self.found[key] = found
         return self.found[key]
 
-    def search(self, home: Path, path: str, level: int) -> str | None:
-        if level:
-            for _ in range(level - 1):
-                home = home.parent
-            return self.file_of(home, path)
-        while True:
-            found = self.file_of(home, path) or self.file_of(home / SOURCES, path)
-            if found is not None:
-                return found
-            if str(home) == self.limit or home == home.parent or not str(home).startswith(self.limit):
-                break
-            home = home.parent
-        root = self.roots.get(path.partition(".")[0])
-        return None if root is None else self.file_of(root, path)
-
-    def file_of(self, folder: Path, path: str) -> str | None:
+    def file_of(self, folder: str, path: str) -> str | None:
         """`a/b.py` or `a/b/__init__.py` below a folder."""
-        base = folder.joinpath(*path.split(".")) if path else folder
-        for candidate in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
-            name = str(candidate)
+        key = (folder, path)
+        if key not in self.files:
+            self.files[key] = self.look_for(folder, path)
+        return self.files[key]
+
+    def look_for(self, folder: str, path: str) -> str | None:
+        base = os.path.join(folder, *path.split(".")) if path else folder
+        for name in (f"{base}.py", os.path.join(base, "__init__.py")):
             if name in self.summaries or (name.startswith(self.limit) and self.disk.is_file(name)):
                 return name
         return None
@@ -313,8 +321,6 @@ def plain(value: Value) -> object:
 
 def common_root(filenames: Iterable[str], disk: Disk) -> str:
     """The folder that holds all of these files, or the package around it."""
-    import os
-
     names = list(filenames)
     if not names:
         return os.sep
@@ -337,9 +343,9 @@ def functions_of(summaries: Iterable[ir.Summary]) -> Iterable[ir.Function]:
     while pending:
         stmt = pending.pop()
         match stmt:
-            case ir.Function(body=body):
+            case ir.Function(inner=inner):
                 yield stmt
-                pending.extend(body)
+                pending.extend(stmt.body if inner is None else inner)
             case ir.Class(body=body):
                 pending.extend(body)
             case (

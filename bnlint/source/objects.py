@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from bnlint.facts import Answer3, Kind
@@ -74,6 +74,8 @@ class Objects:
     def __init__(self, run: Interpreter) -> None:
         self.run = run
         self.names: dict[Hashable, dict[str, None]] = {}
+        self.lineages: dict[ClassVal, tuple[Value, ...]] = {}
+        self.modules: dict[ClassVal, Answer3] = {}
         self.parts: set[ClassVal | External] = set()
         self.containers: dict[Hashable, Obj] = {}
         self.foreign: dict[Hashable, Obj] = {}
@@ -81,8 +83,16 @@ class Objects:
 
     # classes
 
-    def bases(self, cls: Value) -> Iterator[Value]:
+    def bases(self, cls: Value) -> Iterable[Value]:
         """A class and everything it inherits from, nearest first."""
+        if type(cls) is not ClassVal:
+            return self.inherited(cls)
+        known = self.lineages.get(cls)
+        if known is None:
+            known = self.lineages[cls] = tuple(self.inherited(cls))
+        return known
+
+    def inherited(self, cls: Value) -> Iterator[Value]:
         pending, seen = [cls], 0
         while pending and seen < MOST_BASES:
             seen += 1
@@ -95,6 +105,13 @@ class Objects:
 
     def is_module(self, cls: Value) -> Answer3:
         """Whether a class is an nn.Module."""
+        if type(cls) is not ClassVal:
+            return self.judge(cls)
+        if cls not in self.modules:
+            self.modules[cls] = self.judge(cls)
+        return self.modules[cls]
+
+    def judge(self, cls: Value) -> Answer3:
         answer: Answer3 = "no"
         for base in self.bases(cls):
             match base:

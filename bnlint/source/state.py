@@ -52,27 +52,46 @@ class ModeRecord(NamedTuple):
 
 
 class State:
-    """One layer of the state."""
+    """One layer of the state.
 
-    __slots__ = ("data", "guards", "parent")
+    Only the newest layer is written, and the root: so what was empty when a layer began stays so, and
+    need not be looked into. What no layer but the root ever held is looked for there alone.
+    """
+
+    __slots__ = ("data", "guards", "layered", "next", "parent", "root")
 
     def __init__(self, parent: State | None = None, guards: Guards = ALWAYS) -> None:
         self.parent = parent
         self.data: dict[Key, Any] = {}
-        self.guards: Guards = guards if parent is None else parent.guards | guards
+        self.guards: Guards
+        self.root: dict[Key, Any]
+        self.layered: set[Key]
+        self.next: State | None
+        if parent is None:
+            self.guards, self.root, self.layered, self.next = guards, self.data, set(), None
+            return
+        self.guards = parent.guards | guards if guards else parent.guards
+        self.root = parent.root
+        self.layered = parent.layered
+        self.next = parent if parent.data or parent.parent is None else parent.next
 
     def get(self, key: Key) -> Any:
         """What is known under a key, None where nothing is."""
+        if key not in self.layered:
+            return self.root.get(key)
         layer: State | None = self
         while layer is not None:
             found = layer.data.get(key)
             if found is not None:
                 return found
-            layer = layer.parent
+            layer = layer.next
         return None
 
     def set(self, key: Key, value: Any) -> None:
+        """Write in this layer. Whoever copies what a layer holds into another need not ask for this."""
         self.data[key] = value
+        if self.parent is not None:
+            self.layered.add(key)
 
     def written_since(self, base: State) -> dict[Key, Any]:
         """Everything written in the layers above `base`, newest first."""
@@ -102,16 +121,17 @@ def join(base: State, arms: Sequence[Arm]) -> None:
         base.data.update(arms[0].written)
         return
     keys: dict[Key, None] = {}
-    for arm in arms:
-        keys.update(dict.fromkeys(arm.written))
+    for _, written in arms:
+        keys.update(dict.fromkeys(written))
+    get, data = base.get, base.data
     for key in keys:
-        before = base.get(key)
-        found = [(arm.guards, arm.written.get(key, before)) for arm in arms]
-        base.data[key] = JOINS.get(key[1], join_values)(before, found)
+        before = get(key)
+        found = [(guards, written.get(key, before)) for guards, written in arms]
+        data[key] = JOINS.get(key[1], join_values)(before, found)
 
 
 def join_values(_before: Any, found: Iterable[tuple[Guards, Value | None]]) -> Value:
-    return either((guards, value) for guards, value in found if value is not None)
+    return either([way for way in found if way[1] is not None])  # type: ignore[misc]
 
 
 def join_items(before: Items | None, found: Sequence[tuple[Guards, Items | None]]) -> Items:

@@ -279,7 +279,10 @@ class Param(NamedTuple):
 
 
 class Function(NamedTuple):
-    """`calls` holds the last name of everything called below; `words` what the body is about."""
+    """`calls` holds the last name of everything called below; `words` what the body is about.
+
+    `inner` are the functions that the body defines, where that is known without looking into it.
+    """
 
     name: str
     params: tuple[Param, ...]
@@ -289,6 +292,15 @@ class Function(NamedTuple):
     calls: frozenset[str]
     words: frozenset[str]
     generator: bool
+    inner: tuple[Function, ...] | None = None
+
+
+class Text(NamedTuple):
+    """A definition as it is written, from a row of its file on, in place of what it comes to."""
+
+    text: str
+    row: int
+    is_inside: bool
 
 
 class Class(NamedTuple):

@@ -331,6 +331,8 @@ def unknown(name: str = "") -> Sym:
 
 def contradicts(one: Guards, other: Guards) -> bool:
     """Whether two sets of conditions can never hold together: a value equals one constant only."""
+    if not one or not other:
+        return False
     for key, way in one:
         if (key, not way) in other:
             return True
@@ -353,6 +355,8 @@ def same(one: Value, other: Value) -> bool:
     """Whether two values are certainly one."""
     if one is other:
         return True
+    if type(one) is not type(other):
+        return False
     match one, other:
         case Const(value=a), Const(value=b):
             return type(a) is type(b) and bool(a == b)
@@ -383,15 +387,12 @@ def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
     """
     flat: list[tuple[Guards, Value]] = []
     for guards, value in parts:
-        for inner, alternative in alternatives(value):
-            if contradicts(guards, inner):
-                continue
-            for at, (known, seen) in enumerate(flat):
-                if same(seen, alternative):
-                    flat[at] = (known & (guards | inner), seen)
-                    break
-            else:
-                flat.append((guards | inner, alternative))
+        if type(value) is not Either:
+            add(flat, guards, value)
+            continue
+        for inner, alternative in value.alternatives:
+            if not contradicts(guards, inner):
+                add(flat, guards | inner, alternative)
     if len(flat) == 1 and not flat[0][0]:
         return flat[0][1]
     if not flat:
@@ -401,6 +402,15 @@ def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
             return unknown()
         del flat[MOST_ALTERNATIVES:]
     return Either(tuple(flat))
+
+
+def add(flat: list[tuple[Guards, Value]], guards: Guards, value: Value) -> None:
+    """Add a value to several; one that is among them is there under what both conditions share."""
+    for at, (known, seen) in enumerate(flat):
+        if seen is value or same(seen, value):
+            flat[at] = (known & guards, seen)
+            return
+    flat.append((guards, value))
 
 
 def under(value: Value, guards: Guards) -> Value:
