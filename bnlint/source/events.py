@@ -533,7 +533,7 @@ class Events:
         return iter(()) if record is None else self.run.frozen.undone(model, record)
 
     def has_switched(self, args: Args) -> bool:
-        """Whether a module that somebody has switched is among the arguments that another one is built with."""
+        """Whether another module is built with one that somebody has switched."""
         values = (v for arg in args.items for _, v in alternatives(arg.value) if isinstance(v, Obj | Sym))
         return any(self.run.state.get((value.key, MODE)) is not None for value in values)
 

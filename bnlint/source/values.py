@@ -353,22 +353,23 @@ def negated(guards: Guards) -> Guards:
 
 def same(one: Value, other: Value) -> bool:
     """Whether two values are certainly one."""
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    match one, other:
-        case Const(value=a), Const(value=b):
-            return type(a) is type(b) and bool(a == b)
-        case External(path=a), External(path=b):
-            return bool(a == b)
-        case Sym(key=a), Sym(key=b):
-            return bool(a == b)
-        case Method(func=f, self=s), Method(func=g, self=t):
-            return f is g and s is t
-        case Bound(base=s, name=a), Bound(base=t, name=b):
-            return bool(a == b) and s is t
-    return False
+    return one is other or identity(one) == identity(other)
+
+
+def identity(value: Value) -> Hashable:
+    """What is equal for two values that are certainly one, and for no others."""
+    match value:
+        case Const(value=float() as number) if number != number:
+            return id(value)  # no number equals it
+        case Const(value=str() | int() | float() | None as constant):
+            return type(constant), constant
+        case External(path=key) | Sym(key=key):
+            return type(value), key
+        case Method(func=func, self=base):
+            return id(func), id(base)
+        case Bound(base=base, name=name):
+            return id(base), name
+    return id(value)
 
 
 def alternatives(value: Value) -> Iterator[tuple[Guards, Value]]:
@@ -385,14 +386,15 @@ def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
     Of too many objects some are followed, for each is a way that the program can take; too many other
     values are unknown.
     """
-    flat: list[tuple[Guards, Value]] = []
+    found: dict[Hashable, tuple[Guards, Value]] = {}
     for guards, value in parts:
         if type(value) is not Either:
-            add(flat, guards, value)
+            add(found, guards, value)
             continue
         for inner, alternative in value.alternatives:
             if not contradicts(guards, inner):
-                add(flat, guards | inner, alternative)
+                add(found, guards | inner, alternative)
+    flat = tuple(found.values())
     if len(flat) == 1 and not flat[0][0]:
         return flat[0][1]
     if not flat:
@@ -400,17 +402,15 @@ def either(parts: Iterable[tuple[Guards, Value]]) -> Value:
     if len(flat) > MOST_ALTERNATIVES:
         if not all(isinstance(value, Obj | ClassVal | Func | Method | External) for _, value in flat):
             return unknown()
-        del flat[MOST_ALTERNATIVES:]
-    return Either(tuple(flat))
+        flat = flat[:MOST_ALTERNATIVES]
+    return Either(flat)
 
 
-def add(flat: list[tuple[Guards, Value]], guards: Guards, value: Value) -> None:
+def add(found: dict[Hashable, tuple[Guards, Value]], guards: Guards, value: Value) -> None:
     """Add a value to several; one that is among them is there under what both conditions share."""
-    for at, (known, seen) in enumerate(flat):
-        if seen is value or same(seen, value):
-            flat[at] = (known & guards, seen)
-            return
-    flat.append((guards, value))
+    key = identity(value)
+    known = found.get(key)
+    found[key] = (guards, value) if known is None else (known[0] & guards, known[1])
 
 
 def under(value: Value, guards: Guards) -> Value:
