@@ -56,28 +56,32 @@ class Passes(NamedTuple):
 
 
 class Stochastic:
-    """Looks for Monte-Carlo dropout among what predicts in train mode."""
+    """Looks for Monte-Carlo dropout among what predicts in train mode.
+
+    `found` holds every pass of it: train mode is wanted there, so that nobody forgot an `eval()`.
+    """
 
     def __init__(self, scripts: Scripts) -> None:
         self.scripts = scripts
         self.structure = scripts.structure
         self.record = scripts.record
-        self.found: dict[events.Forward, Step] = {}
+        self.found: dict[events.Forward, tuple[Passes, Step]] = {}
         for event, passes in self.repeated().items():
             why = self.reason(event, passes)
             if why is not None and self.structure.has_dropout(event.model, event.resting) != "no":
-                self.found[event] = why
+                self.found[event] = passes, why
 
     def __iter__(self) -> Iterator[StochasticPass]:
-        for event, why in self.found.items():
-            yield StochasticPass(
-                where=where_of(event.place),
-                model=self.scripts.name(event.model),
-                batchnorm=self.structure.has_batchnorm(event.model, event.resting),
-                dropout=self.structure.has_dropout(event.model, event.resting),
-                why=why,
-                path=tuple(self.scripts.path(event)),
-            )
+        for event, (passes, why) in self.found.items():
+            if not self.is_meant(event, passes):
+                yield StochasticPass(
+                    where=where_of(event.place),
+                    model=self.scripts.name(event.model),
+                    batchnorm=self.structure.has_batchnorm(event.model, event.resting),
+                    dropout=self.structure.has_dropout(event.model, event.resting),
+                    why=why,
+                    path=tuple(self.scripts.path(event)),
+                )
 
     # several passes of one input
 
@@ -98,7 +102,7 @@ class Stochastic:
 
     def reason(self, event: events.Forward, passes: Passes) -> Step | None:
         """What shows that passes are those of Monte-Carlo dropout; None where they may be anything."""
-        if self.trains(event, passes) or self.is_meant(event, passes):
+        if self.trains(event, passes):
             return None
         step, calls = where_of(passes.loop.place), self.called_beside(passes)
         named = self.named(event, passes, calls)
