@@ -21,6 +21,7 @@ from bnlint.facts import (
     Override,
     Save,
     Setting,
+    StochasticPass,
     Thaw,
     Unregistered,
     Use,
@@ -272,6 +273,25 @@ class TestThawedFrozenBatchNorm:
     @pytest.mark.parametrize("answer", ["no", "unknown"])
     def test_is_silent_where_nothing_could_drift(self, answer):
         assert not claims("BN103", thaws=(replace(THAW, batchnorm=answer),))
+
+
+PASS = StochasticPass(at(5), "net", "yes", "yes", step(7), (step(1), step(2)))
+
+
+class TestBatchNormInMonteCarloDropout:
+    def test_says_what_alone_is_to_be_switched(self):
+        (claim,) = claims("BN108", passes=(PASS,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2, 7]
+        assert claim.message == (
+            "Monte-Carlo dropout runs all of `net` in train mode: BatchNorm uses this batch's statistics "
+            "and updates the running ones; call `net.eval()`, then `train()` on the Dropout modules only."
+        )
+
+    @pytest.mark.parametrize("layer", ["batchnorm", "dropout"])
+    @pytest.mark.parametrize("answer", ["no", "unknown"])
+    def test_is_silent_without_both_layers(self, layer, answer):
+        assert not claims("BN108", passes=(replace(PASS, **{layer: answer}),))
 
 
 class TestFixedTrainingFlag:
@@ -801,6 +821,7 @@ NOTHING_KNOWN = Facts(
         Load(at(1), "net", setting(value=False), "unknown", "yes", step(1)),
     ),
     thaws=(replace(THAW, batchnorm="unknown"),),
+    passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
 )
 
 EVERYTHING = Facts(
@@ -834,6 +855,7 @@ EVERYTHING = Facts(
     saves=(SAVE, replace(SAVE, batchnorm="unknown")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
+    passes=(PASS,),
 )
 
 

@@ -14,9 +14,11 @@ from bnlint.source.values import Flow, Loop, Obj, Sym, Value, same
 
 STOCHASTIC: Final = frozenset(
     {"mc", "mcd", "mcdropout", "monte", "montecarlo", "dropout", "stochastic"}
-    | {"bayes", "bayesian", "uncertainty", "uncertainties", "epistemic"}
+    | {"bayes", "bayesian", "uncertainty", "uncertainties", "epistemic", "bald"}
 )
 """Words in the name of what predicts by Monte-Carlo dropout."""
+COUNTED: Final = STOCHASTIC | {"drop", "drops", "dropouts"}
+"""Words in the bound of a loop that counts its passes: `range(n_drop)`."""
 MEANT: Final = frozenset(
     {"precise", "adapt", "adaptation", "tent", "tta"}
     | {"ema", "swa", "teacher", "momentum", "maml", "meta", "reptile", "anil"}
@@ -54,28 +56,32 @@ class Passes(NamedTuple):
 
 
 class Stochastic:
-    """Looks for Monte-Carlo dropout among what predicts in train mode."""
+    """Looks for Monte-Carlo dropout among what predicts in train mode.
+
+    `found` holds every pass of it: train mode is wanted there, so that nobody forgot an `eval()`.
+    """
 
     def __init__(self, scripts: Scripts) -> None:
         self.scripts = scripts
         self.structure = scripts.structure
         self.record = scripts.record
-        self.found: dict[events.Forward, Step] = {}
+        self.found: dict[events.Forward, tuple[Passes, Step]] = {}
         for event, passes in self.repeated().items():
             why = self.reason(event, passes)
             if why is not None and self.structure.has_dropout(event.model, event.resting) != "no":
-                self.found[event] = why
+                self.found[event] = passes, why
 
     def __iter__(self) -> Iterator[StochasticPass]:
-        for event, why in self.found.items():
-            yield StochasticPass(
-                where=where_of(event.place),
-                model=self.scripts.name(event.model),
-                batchnorm=self.structure.has_batchnorm(event.model, event.resting),
-                dropout=self.structure.has_dropout(event.model, event.resting),
-                why=why,
-                path=tuple(self.scripts.path(event)),
-            )
+        for event, (passes, why) in self.found.items():
+            if not self.is_meant(event, passes):
+                yield StochasticPass(
+                    where=where_of(event.place),
+                    model=self.scripts.name(event.model),
+                    batchnorm=self.structure.has_batchnorm(event.model, event.resting),
+                    dropout=self.structure.has_dropout(event.model, event.resting),
+                    why=why,
+                    path=tuple(self.scripts.path(event)),
+                )
 
     # several passes of one input
 
@@ -96,24 +102,31 @@ class Stochastic:
 
     def reason(self, event: events.Forward, passes: Passes) -> Step | None:
         """What shows that passes are those of Monte-Carlo dropout; None where they may be anything."""
-        if self.trains(event, passes) or self.is_meant(event, passes):
+        if self.trains(event, passes):
             return None
-        calls = self.called_beside(passes)
-        if passes.over_data and not calls & (STACKED | SPREAD):
-            return None
-        step = where_of(passes.loop.place)
-        named = self.named(passes)
+        step, calls = where_of(passes.loop.place), self.called_beside(passes)
+        named = self.named(event, passes, calls)
         if named is not None:
             return Step(step, f"`{named}`: each turn is a pass of Monte-Carlo dropout over the same input")
-        around = [event.place.filename.rpartition("/")[2], *(c.owner for c in passes.inner)]
-        around += [mode.purpose.rpartition(" > ")[2] for mode in event.modes if mode.how != events.BUILT]
-        told = next((n for n in around if set(words(n)) & STOCHASTIC and not set(words(n)) & LEARNING), None)
-        if told is not None and calls & GATHERED:
-            return Step(step, f"`{told}`: each turn is a pass of Monte-Carlo dropout over the same input")
         gathers = bool(calls & STACKED and calls & SPREAD) and bool(COUNTING.match(passes.loop.words))
         if gathers and not self.scripts.is_made_up(event.args):
             return Step(step, "each turn is a pass over the same input, and their answers are put together")
         return None
+
+    def named(self, event: events.Forward, passes: Passes, calls: frozenset[str]) -> str | None:
+        """What says Monte-Carlo dropout by its name: the loop, a function, or what stands around them.
+
+        An evaluation may be repeated for other reasons: then the answers have to be put together as well.
+        """
+        if set(words(passes.loop.words)) & COUNTED:
+            return passes.loop.words
+        if passes.over_data and not calls & (STACKED | SPREAD):
+            return None
+        functions = [call.name for call in reversed(passes.inner)]
+        around = [event.place.filename.rpartition("/")[2], *(c.owner for c in passes.inner)]
+        around += [mode.purpose.rpartition(" > ")[2] for mode in event.modes if mode.how != events.BUILT]
+        around = [name for name in around if calls & GATHERED and not set(words(name)) & LEARNING]
+        return next((name for name in functions + around if set(words(name)) & STOCHASTIC), None)
 
     def trains(self, event: events.Forward, passes: Passes) -> bool:
         """Whether passes may be part of training."""
@@ -132,12 +145,6 @@ class Stochastic:
             return True
         files = {event.place.filename, *(call.filename for call in event.calls)}
         return any(map(is_test_file, files)) or self.scripts.is_callers_choice(event)
-
-    def named(self, passes: Passes) -> str | None:
-        """The function or the loop whose name says Monte-Carlo dropout."""
-        names = [call.name for call in reversed(passes.inner)]
-        names.append(passes.loop.words)
-        return next((name for name in names if set(words(name)) & STOCHASTIC), None)
 
     def called_beside(self, passes: Passes) -> frozenset[str]:
         """The names of everything that is called in the function, or else the file, that holds the loop."""
