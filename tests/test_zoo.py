@@ -120,6 +120,11 @@ CALLS = {
     "its default encoder": ("segmentation_models_pytorch.Unet", {"decoder_use_batchnorm": False}, "yes"),
     "the encoder without": ("segmentation_models_pytorch.Unet", {0: "mit_b0"}, "yes"),
     "both without": ("segmentation_models_pytorch.Unet", {0: "mit_b0", "decoder_use_norm": False}, "no"),
+    "an encoder without its classifier": (
+        "segmentation_models_pytorch.Unet",
+        {0: "vgg11", "decoder_use_norm": False},
+        Known("no"),
+    ),
     "layernorm": ("segmentation_models_pytorch.Unet", {0: "mit_b0", "decoder_use_norm": "layernorm"}, "no"),
     "an unknown flag": (
         "segmentation_models_pytorch.Unet",

@@ -233,7 +233,8 @@ def from_segmentation(name: str, given: Given) -> Known | None:
     head_answer = without_norm(head, given)
     encoder = given.get(shift, given.get("encoder_name", UNKNOWN if UNKNOWN in given else "resnet34"))
     inner = encoder_named(encoder) if isinstance(encoder, str) else NOTHING
-    return Known(together(head_answer, inner.batchnorm), together(head.dropout, inner.dropout))
+    dropout: Answer3 = "no" if inner.dropout == "no" else "unknown"  # an encoder gives up its classifier
+    return Known(together(head_answer, inner.batchnorm), together(head.dropout, dropout))
 
 
 def without_norm(head: Known, given: Given) -> Answer3:
