@@ -126,3 +126,29 @@ def test_an_unknown_attribute_is_a_layer_for_the_strict(tmp_path, text, lenient,
     for flag, expected in ((False, lenient), (True, strict)):
         found, model = structure(tmp_path, text, strict=flag)
         assert found.has_batchnorm(model) == expected
+
+
+def test_a_class_that_builds_itself_twice_is_looked_into_a_few_times(tmp_path):
+    program = Program(
+        tmp_path,
+        {
+            "main.py": """
+            from torch import nn
+
+
+            class Hourglass(nn.Module):
+                def __init__(self, n):
+                    super().__init__()
+                    self.up = nn.Conv2d(8, 8, 1)
+                    if n > 1:
+                        self.low = Hourglass(n - 1)
+                        self.high = Hourglass(n - 1)
+                    else:
+                        self.low = self.high = nn.BatchNorm2d(8)
+
+
+            net = Hourglass(size)
+            """
+        },
+    )
+    assert Structure(program.run).has_dropout(program.value("net")) == "no"

@@ -51,6 +51,8 @@ ACTIVATION: Final = re.compile(r"(^|_)(act|activation|actfn|nonlin|nonlinearity|
 DEEPEST_LIST: Final = 3
 DEEPEST_PART: Final = 40
 """How deep the parts of a model are looked at; each level of modules takes two."""
+MOST_NESTED: Final = 3
+"""How often a class of the project may be part of itself: one that builds itself twice doubles each time."""
 
 ENDS: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply", "input", "unknown", "other"})
 """Where a chain of operations ends: several tensors meet, or nothing more is known."""
@@ -72,6 +74,7 @@ class Structure:
         self.strict = strict
         self.outputs: dict[Hashable, Value] = {}
         self.contains: dict[tuple[Hashable, Kind], Answer3] = {}
+        self.inside: list[ClassVal | External] = []
         self.instances: list[tuple[Obj, Value | None]] = []
         self.made: list[tuple[Obj, Obj]] = []
         self.layers: dict[int, Layer] = {}
@@ -312,6 +315,15 @@ class Structure:
     def contained(self, obj: Obj, wanted: Kind, depth: int) -> Answer3:
         if depth > DEEPEST_PART:
             return "unknown"
+        if isinstance(obj.cls, ClassVal) and self.inside.count(obj.cls) >= MOST_NESTED:
+            return "no"  # the same class has been looked into
+        self.inside.append(obj.cls)
+        try:
+            return self.contained_in(obj, wanted, depth)
+        finally:
+            self.inside.pop()
+
+    def contained_in(self, obj: Obj, wanted: Kind, depth: int) -> Answer3:
         kind = self.run.objects.kind(obj)
         if kind is not None:
             return self.is_active(obj) if kind == wanted else "no"
