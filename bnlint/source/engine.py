@@ -23,6 +23,7 @@ from bnlint.source.hooks import run_hooks
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
+from bnlint.source.objects import SWITCHES
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, is_test_file, words
@@ -43,7 +44,7 @@ Progress = Callable[[float, str], None]
 
 BUILDING = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm") | {"Sequential"}
 """What a function calls that writes an order of layers."""
-ENTRY_FUEL = 10_000
+ENTRY_FUEL = 4_000
 """Statements that one function may take that nobody calls."""
 UNWRITTEN = Args(optional=True)
 """A call that nobody wrote."""
@@ -292,6 +293,8 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
     members = [s for s in cls.klass.body if isinstance(s, ir.Function)]
     methods = [m for m in members if not is_test(cls.module.filename, m)]
     is_module = run.objects.is_module(cls) != "no"
+    if run.objects.is_module(cls) == "yes" and not any(decides(m) for m in methods):
+        return  # a module that anybody may switch: nothing is known of its mode
     entered = (m for m in methods if is_entered(m) or ("mode" in m.words and not is_module))
     wanted = [m for m in entered if id(m) not in run.visited]
     driven = {m.name for m in wanted} - (OWN if is_module else OWN - {"__init__"})
@@ -312,6 +315,11 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
                 call_methods(run, cls, obj, training)
             run.events.sequel = outside
             call_methods(run, cls, obj, names)
+
+
+def decides(method: ir.Function) -> bool:
+    """Whether a method of a module decides its mode, or what of its state goes where."""
+    return bool(method.calls & SWITCHES) or "exchange" in method.words
 
 
 def is_entered(function: ir.Function) -> bool:
