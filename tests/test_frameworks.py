@@ -197,6 +197,11 @@ EVALUATES = """
         ("Accelerator().unwrap_model(model).eval()", False),
         ("model, opt = Accelerator().prepare(model, opt)", True),
         ("opt, model = Accelerator().prepare(opt, model)", True),
+        ("Accelerator().prepare(model, device_placement=[True]).eval()", False),
+        ("Accelerator().prepare(*options, model)[0].eval()", False),
+        ("Accelerator().unwrap_model(model=model).eval()", False),
+        ("OwnTrainer(model).evaluate()", False),
+        ("OwnTrainer(model)", True),
         ("create_supervised_evaluator(model)", True),
         ("create_supervised_evaluator(model).run(val_loader)", False),
         ("create_supervised_trainer(model, opt).run(val_loader)", True),
@@ -214,6 +219,9 @@ from accelerate import Accelerator
 from catalyst import dl
 from ignite.engine import create_supervised_evaluator, create_supervised_trainer
 from pytorch_pfn_extras.training import extensions
+from transformers import Trainer
+class OwnTrainer(Trainer):
+    pass
 def main(options, opt, val_loader):
     model = build()
     {lines}

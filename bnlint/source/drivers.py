@@ -128,17 +128,24 @@ class Drivers:
     def drive(self, base: Obj | Sym, driver: Driver, name: str, args: Args, place: Place) -> Value | None:
         run = self.run
         if name in driver.left:
-            given = Args((*args.items, *run.events.made_from(base).items))
+            given = Args((*args.items, *(base.args.items if isinstance(base, Obj) else ())))
             for model in self.models(given):
                 self.leave(model, driver.left[name], name, place)
             return Sym(fresh(), name)
         if name in driver.passing and args.items:
-            values = [arg.value for arg in args.items]
-            return values[0] if len(values) == 1 else run.containers.tuple_of(*values, place=place)
+            return self.given_back(args, place)
         if name in driver.launching and args.items:
             first = ArgVal(None, base, place)
             return run.call(args.items[0].value, Args((first, *args.items[1:]), args.open), place)
         return run.library.result_of(name, args, place) if name in driver.quiet else None
+
+    def given_back(self, args: Args, place: Place) -> Value:
+        """One object for one, a tuple for several; what else is given are settings."""
+        if args.open:  # nobody knows which of them is which
+            self.run.events.forget_modes(args, place)
+            return Sym(fresh(), "prepared")
+        values = [arg.value for arg in args.positional() or args.items]
+        return values[0] if len(values) == 1 else self.run.containers.tuple_of(*values, place=place)
 
     def use_model(self, base: Obj | Sym, model: Model, name: str, args: Args, place: Place) -> Value | None:
         if name in model.left:
@@ -261,7 +268,7 @@ class Drivers:
     def keeps_modes(self, expr: ir.Expr) -> bool:
         """Whether a context manager is a framework's own and switches nothing."""
         match expr:
-            case ir.Call(func=ir.Get(base=owner, attr=attr)):
+            case ir.Call(func=ir.Get(base=ir.Name() | ir.Get() as owner, attr=attr)):
                 base = self.run.force(self.run.eval(owner))
                 drivers = map(table.driver_of, self.paths(base.cls)) if isinstance(base, Obj) else ()
                 return any(driver is not None and attr in driver.quiet for driver in drivers)
