@@ -11,6 +11,7 @@ from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
 from bnlint.finding import Step
 from bnlint.source import events, zoo
 from bnlint.source import summary as ir
+from bnlint.source.objects import LOSS_ENDINGS
 from bnlint.source.state import NOT_SET, SetAt
 from bnlint.source.structure import Structure, where_of
 from bnlint.source.values import (
@@ -188,7 +189,10 @@ class Scripts:
             if purpose == "training" and stuck is None:
                 continue
             if purpose == "evaluation" and (
-                self.is_callers_choice(event) or self.is_wrapper(event) or asks_for_losses(event)
+                self.is_callers_choice(event)
+                or self.is_wrapper(event)
+                or self.is_loss(event.model)
+                or asks_for_losses(event)
             ):
                 continue
             yield Forward(
@@ -369,6 +373,10 @@ class Scripts:
             return False
         built = all(mode.how == events.BUILT for mode in event.modes)
         return built and self.structure.has_batchnorm(model) == "unknown"
+
+    def is_loss(self, model: Value) -> bool:
+        """Whether a module is a loss that holds what it is about: it is not what is evaluated."""
+        return isinstance(model, Obj) and self.run.objects.class_name(model).endswith(LOSS_ENDINGS)
 
     def is_loaded(self, model: Value) -> bool:
         return isinstance(model, Obj) and (model.assumed or model.key in self.record.loaded)
