@@ -307,6 +307,20 @@ class StochasticPass:
 
 
 @dataclass(frozen=True, slots=True)
+class Average:
+    """An average of a model over time that takes its parameters alone, and is evaluated.
+
+    `where` averages, `evaluated` is a forward of the average in eval mode.
+    """
+
+    where: Where
+    model: str
+    batchnorm: Answer3
+    evaluated: Step
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything an engine has to say about one project or one live model."""
 
@@ -321,6 +335,7 @@ class Facts:
     saves: tuple[Save, ...] = ()
     loads: tuple[Load, ...] = ()
     thaws: tuple[Thaw, ...] = ()
+    averages: tuple[Average, ...] = ()
     passes: tuple[StochasticPass, ...] = ()
 
 

@@ -11,6 +11,7 @@ import pytest
 from bnlint.facts import (
     UNKNOWN,
     Answer,
+    Average,
     Computed,
     Facts,
     Feed,
@@ -292,6 +293,22 @@ class TestBatchNormInMonteCarloDropout:
     @pytest.mark.parametrize("answer", ["no", "unknown"])
     def test_is_silent_without_both_layers(self, layer, answer):
         assert not claims("BN108", passes=(replace(PASS, **{layer: answer}),))
+
+
+AVERAGE = Average(at(5), "ema", "yes", step(7), (step(1), step(3)))
+
+
+class TestParametersOnlyAverage:
+    def test_says_what_stays_behind(self):
+        (claim,) = claims("BN105", averages=(AVERAGE,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 3, 7]
+        assert claim.message.startswith("The average `ema` takes parameters alone")
+        assert "running statistics stay as they were" in claim.message
+
+    @pytest.mark.parametrize("answer", ["no", "unknown"])
+    def test_is_silent_where_nothing_may_be_missing(self, answer):
+        assert not claims("BN105", averages=(replace(AVERAGE, batchnorm=answer),))
 
 
 class TestFixedTrainingFlag:
@@ -821,6 +838,7 @@ NOTHING_KNOWN = Facts(
         Load(at(1), "net", setting(value=False), "unknown", "yes", step(1)),
     ),
     thaws=(replace(THAW, batchnorm="unknown"),),
+    averages=(replace(AVERAGE, batchnorm="unknown"),),
     passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
 )
 
@@ -854,6 +872,7 @@ EVERYTHING = Facts(
     feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
     saves=(SAVE, replace(SAVE, batchnorm="unknown")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
+    averages=(AVERAGE,),
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
     passes=(PASS,),
 )

@@ -14,6 +14,7 @@ from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
+from bnlint.source.averages import averages
 from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.extract import extract, extract_old, is_relevant
@@ -227,6 +228,7 @@ def link(
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),
+        averages=tuple(averages(scripts)),
         passes=tuple(stochastic),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),

@@ -449,7 +449,7 @@ class Events:
             for name in ("#items",):
                 held = self.run.state.get((obj.key, name))
                 if held is not None:
-                    self.run.state.set((copy.key, name), held)
+                    self.run.root.set((copy.key, name), held)  # no branch knows another beginning
         modes = self.modes_of(obj)
         self.run.clock += 1
         self.run.root.set((copy.key, MODE), ModeRecord(self.run.clock, modes))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bnlint.source import summary as ir
 from bnlint.source import taken
+from bnlint.source.averages import Averages
 from bnlint.source.containers import Containers
 from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
@@ -145,6 +146,7 @@ class Interpreter:
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
+        self.averages = Averages(self)
         self.frozen = Frozen(self)
         self.drivers = Drivers(self)
         self.root = State()

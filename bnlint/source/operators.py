@@ -70,7 +70,7 @@ class Operators:
         if isinstance(left, Flow) or isinstance(right, Flow) or self.is_tensor(left) or self.is_tensor(right):
             return self.tensor_operator(op, left, right, place)
         if isinstance(left, Taken) or isinstance(right, Taken):
-            return (taken.scaled(left, right) if op in "*/" else None) or unknown()
+            return (taken.scaled(left, right) if op in "*/" else taken.mixed(left, right)) or unknown()
         match left, right:
             case Const(value=a), Const(value=b):
                 return self.compute(op, left, a, b)

@@ -49,6 +49,11 @@ def method(run: Interpreter, base: Taken, name: str, args: Args) -> Value | None
         return Const(None)
     if name in ARRAYS:
         return Taken(base.model, base.what, base.place, form="array")
+    if name in {"mul_", "div_"}:
+        return base
+    if name in {"add_", "sub_", "lerp_"} and args.items:
+        added(run, base, run.force(args.items[0].value))
+        return base
     if name == "copy_" and args.items:
         copied(run, base, args.items[0].value)
         return Const(None)
@@ -64,12 +69,31 @@ def scaled(left: Value, right: Value) -> Value | None:
     return Taken(base.model, base.what, base.place, form="share")
 
 
+def mixed(left: Value, right: Value) -> Value | None:
+    """The sum of shares of two models' parameters."""
+    match left, right:
+        case (Taken(what="parameters", model=a), Taken(what="parameters", model=b)) if a is not b:
+            return Taken(a, "parameters", left.place, form="mix", other=b)
+    return None
+
+
+def added(run: Interpreter, target: Taken, value: Value) -> None:
+    """A share of another model's parameter is added to what is left of one: `p.mul_(m).add_(q * (1 - m))`."""
+    if isinstance(value, Taken) and value.what == target.what == "parameters":
+        run.averages.mixed(target.model, value.model)
+
+
 def copied(run: Interpreter, target: Value, value: Value) -> None:
     """One model's parameters become another's: `b.data = a.data`, `b.data.copy_(a.data)`, `b.data += …`."""
     for _, source in alternatives(value):
-        if not isinstance(source, Taken) or not isinstance(target, Taken) or source.model is target.model:
+        if not isinstance(source, Taken) or not isinstance(target, Taken):
+            continue
+        if source.model is target.model and source.form != "mix":
             continue
         if source.what != "parameters" or target.what != "parameters":
+            continue
+        if source.form == "mix" and source.other is not None:
+            run.averages.mixed(target.model, source.other)
             continue
         if is_setting_up(run):
             continue  # two new models agree in their buffers

@@ -254,13 +254,14 @@ class Flow:
 class Taken:
     """State taken out of a model: `what` is "parameters", "state_dict", "trainable", …
 
-    `form` is "tensors", "array" (made to be sent) or "share" (a weighted part of it).
+    `form` is "tensors", "array" (made to be sent), "share" (a weighted part of it) or "mix" (with `other`).
     """
 
     model: Value
     what: str
     place: Place
     form: str = "tensors"
+    other: Value | None = None
 
 
 @dataclass(slots=True, eq=False)
