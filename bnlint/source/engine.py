@@ -15,14 +15,16 @@ from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
 from bnlint.source.disk import Answer, Disk
+from bnlint.source.exports import exports
 from bnlint.source.extract import extract, is_relevant
 from bnlint.source.hidden import unregistered
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
+from bnlint.source.names import words
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
-from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, words
+from bnlint.source.scripts import EVALUATION, TRAINING, Scripts
 from bnlint.source.state import State
 from bnlint.source.structure import Structure
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
@@ -189,6 +191,7 @@ def link(
     scripts = Scripts(structure)
     return Facts(
         forwards=tuple(scripts.forwards()),
+        exports=tuple(exports(scripts)),
         feeds=tuple(scripts.feeds()),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
@@ -271,7 +274,9 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
 def is_entered(function: ir.Function) -> bool:
     """Whether a function is worth running though nobody calls it: it uses a model, or moves its state."""
     words = function.words
-    return "exchange" in words or ("mode" in words and bool(words & {"forward", "step", "state"}))
+    return bool(words & {"exchange", "export"}) or (
+        "mode" in words and bool(words & {"forward", "step", "state"})
+    )
 
 
 @contextmanager

@@ -182,6 +182,7 @@ class Events:
         self.filters: dict[int, Place] = {}
         self.filtered: list[Value] = []
         self.born: dict[Hashable, Guards] = {}
+        self.assemblies: dict[Hashable, list[Obj | Sym]] = {}
         self.containers = 0
         self.outside = False
         self.sequel = False
@@ -217,10 +218,12 @@ class Events:
         items = run.containers.items(obj)
         if run.eager or items is None:
             return
-        parts = [v for held in items.held for _, v in alternatives(held.value)]
-        modes = {m: None for v in parts if self.has_own_mode(v) for m in self.modes_of(v)}
+        values = [v for held in items.held for _, v in alternatives(held.value)]
+        parts = [v for v in values if self.has_own_mode(v)]
+        modes = {m: None for v in parts for m in self.modes_of(v)}
         if modes:
             run.clock += 1
+            self.assemblies[obj.key] = parts
             run.root.set((obj.key, MODE), ModeRecord(run.clock, tuple(modes)))
 
     def has_own_mode(self, value: Value) -> TypeGuard[Obj | Sym]:
@@ -246,7 +249,20 @@ class Events:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)
 
     def modes_of(self, value: Obj | Sym) -> tuple[SetAt, ...]:
-        """The modes that an object can be in: what was last set on it or on what contains it.
+        """The modes that an object can be in: what was last set on it or on what contains it."""
+        found = self.last_set(value)
+        if found is None:
+            return (NOT_SET,)
+        guards = self.run.state.guards
+        later = [r for part in self.assemblies.get(value.key, ()) if (r := self.last_set(part)) is not None]
+        if any(record.time > found.time for record in later):
+            modes = tuple({mode: None for record in later for mode in record.modes})
+        else:
+            modes = found.modes
+        return tuple(m for m in modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+
+    def last_set(self, value: Obj | Sym) -> ModeRecord | None:
+        """What last set the mode of an object, or of what contains it.
 
         What is built around a module switches it no more than it switches itself.
         """
@@ -267,11 +283,7 @@ class Events:
             pending.extend(self.run.state.get((key, PARENTS)) or ())
             if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
                 pending.append(key[0])
-        best = best or around
-        if best is None:
-            return (NOT_SET,)
-        guards = self.run.state.guards
-        return tuple(m for m in best.modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+        return best or around
 
     def adopted(self, child: Sym) -> None:
         """Something that came from elsewhere became part of a module: it keeps its mode, whatever that is."""
@@ -433,7 +445,16 @@ class Events:
     def forward(self, model: Obj | Sym, args: Args, place: Place, result: Value | None) -> None:
         if self.run.eager or self.containers:
             return
-        event = Forward(
+        event = self.seen(model, args, place)
+        self.record.forwards.append(event)
+        for _, flow in () if result is None else alternatives(result):
+            if isinstance(flow, Flow):
+                self.producers.setdefault(id(flow), event)
+                self.kept.append(flow)
+
+    def seen(self, model: Obj | Sym, args: Args, place: Place) -> Forward:
+        """A model as it is now, given something."""
+        return Forward(
             model,
             place,
             self.modes_of(model),
@@ -446,11 +467,6 @@ class Events:
             self.parts_switched(model),
             frozenset(self.resting(model)),
         )
-        self.record.forwards.append(event)
-        for _, flow in () if result is None else alternatives(result):
-            if isinstance(flow, Flow):
-                self.producers.setdefault(id(flow), event)
-                self.kept.append(flow)
 
     @contextmanager
     def within(self) -> Iterator[None]:
@@ -485,7 +501,7 @@ class Events:
                 yield from self.resting(part, depth + 1)
 
     def has_switched(self, args: Args) -> bool:
-        """Whether a module that somebody has switched is among the arguments that another one is built with."""
+        """Whether another module whose mode is known is among what a module is built with."""
         values = (v for arg in args.items for _, v in alternatives(arg.value) if isinstance(v, Obj | Sym))
         return any(self.run.state.get((value.key, MODE)) is not None for value in values)
 

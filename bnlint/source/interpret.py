@@ -16,6 +16,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.containers import Containers
 from bnlint.source.events import Events
+from bnlint.source.exports import Exports
 from bnlint.source.library import Library
 from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
@@ -140,6 +141,7 @@ class Interpreter:
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
+        self.exports = Exports(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []
