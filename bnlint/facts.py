@@ -218,6 +218,30 @@ class Forward:
     assumed: str | None = None
 
 
+Effect = Literal["recorded", "refused", "kept", "unknown"]
+"""What an exporter makes of the mode: written into the program for good, refused with an exception, kept
+as a flag that the program still has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A model that becomes a program of its own: traced, exported, fused, or scripted and saved.
+
+    `call` does it. `modes` holds the modes in which the model can be there; exactly {"train"} means
+    that it certainly is in train mode on this path.
+    """
+
+    model: str
+    where: Where
+    call: str
+    effect: Effect
+    modes: frozenset[Mode]
+    batchnorm: Answer3
+    dropout: Answer3 = "unknown"
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """A DataLoader that feeds the training of a model.
@@ -331,6 +355,7 @@ class Facts:
     computed: tuple[Computed, ...] = ()
     unregistered: tuple[Unregistered, ...] = ()
     forwards: tuple[Forward, ...] = ()
+    exports: tuple[Export, ...] = ()
     feeds: tuple[Feed, ...] = ()
     saves: tuple[Save, ...] = ()
     loads: tuple[Load, ...] = ()
@@ -351,7 +376,7 @@ def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
             return
 
 
-def assumption(fact: Forward | Feed | Save | Load) -> str | None:
+def assumption(fact: Forward | Export | Feed | Save | Load) -> str | None:
     """What a claim about BatchNorm takes for granted, to stand behind "assuming that"; None if nothing."""
     if fact.assumed is None and fact.batchnorm == "unknown":
         return f"`{fact.model}` contains BatchNorm"

@@ -13,6 +13,7 @@ from bnlint.facts import (
     Answer,
     Average,
     Computed,
+    Export,
     Facts,
     Feed,
     Forward,
@@ -111,6 +112,9 @@ FORWARD = Forward(
 TRAINING = Forward(
     "net", at(5), "training", frozenset({"train", "eval"}), "yes", path=(step(1),), stuck=step(9), loop=at(4)
 )
+EXPORT = Export(
+    "net", at(5), "torch.jit.trace", "recorded", frozenset({"train"}), "yes", path=(step(1), step(2))
+)
 OVERRIDE = Override("Net", "train", at(5), returns="self", reaches="yes", honours="yes", batchnorm="yes")
 COMPUTED = Computed(
     "Norm",
@@ -172,6 +176,68 @@ class TestMissingEval:
     @pytest.mark.parametrize("dropout", ["no", "unknown"])
     def test_is_silent_without_batchnorm_and_dropout(self, dropout):
         assert not claims("BN101", forwards=(replace(FORWARD, batchnorm="no", dropout=dropout),))
+
+
+class TestExportInTrainMode:
+    def test_points_at_the_export_and_shows_the_path(self):
+        (claim,) = claims("BN104", exports=(EXPORT,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2]
+        assert claim.message == (
+            "`torch.jit.trace` gets `net` in train mode: the program uses each batch's own statistics for good, "
+            "whatever `eval()` comes later; call `net.eval()` first."
+        )
+
+    def test_says_that_it_raises(self):
+        (claim,) = claims("BN104", exports=(replace(EXPORT, call="fuse_modules", effect="refused"),))
+        assert (claim.severity, claim.confidence) == (None, "high")
+        assert claim.message == (
+            "`fuse_modules` gets `net` in train mode: it folds BatchNorm's running statistics into constants, "
+            "and raises while they move; call `net.eval()` first."
+        )
+
+    @pytest.mark.parametrize("modes", [{"eval"}, {"unknown"}, {"train", "eval"}, {"train", "unknown"}, set()])
+    @pytest.mark.parametrize("effect", ["recorded", "refused", "kept"])
+    def test_needs_a_mode_that_is_certain(self, modes, effect):
+        assert not claims("BN104", exports=(replace(EXPORT, modes=frozenset(modes), effect=effect),))
+
+    @pytest.mark.parametrize("effect", ["recorded", "refused"])
+    def test_names_the_assumption(self, effect):
+        (claim,) = claims("BN104", exports=(replace(EXPORT, batchnorm="unknown", effect=effect),))
+        assert (claim.severity, claim.confidence) == (None, "medium")
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+    def test_warns_of_dropout_without_batchnorm(self):
+        (claim,) = claims("BN104", exports=(replace(EXPORT, batchnorm="no", dropout="yes"),))
+        assert (claim.where, claim.severity, claim.confidence) == (at(5), "warning", "high")
+        assert "drops values" in claim.message
+        assert "BatchNorm" not in claim.message
+        assert evidence(claim) == [1, 2]
+
+    @pytest.mark.parametrize("effect", ["refused", "kept", "unknown"])
+    def test_dropout_alone_is_no_matter_where_the_mode_can_still_be_set(self, effect):
+        assert not claims("BN104", exports=(replace(EXPORT, batchnorm="no", dropout="yes", effect=effect),))
+
+    @pytest.mark.parametrize("dropout", ["no", "unknown"])
+    def test_is_silent_without_batchnorm_and_dropout(self, dropout):
+        assert not claims("BN104", exports=(replace(EXPORT, batchnorm="no", dropout=dropout),))
+
+    def test_a_flag_in_a_file_takes_one_assumption(self):
+        (claim,) = claims("BN104", exports=(replace(EXPORT, effect="kept"),))
+        assert (claim.where, claim.severity, claim.confidence) == (at(5), "warning", "medium")
+        assert evidence(claim) == [1, 2]
+        assert claim.message == (
+            "`net` is scripted and saved in train mode, and the file keeps the flag: BatchNorm normalises with "
+            "each batch's own statistics; call `net.eval()` first (assuming that whoever loads it does not call "
+            "`eval()`)."
+        )
+
+    @pytest.mark.parametrize("doubt", [{"batchnorm": "unknown"}, {"assumed": "this holds"}])
+    def test_a_second_assumption_is_one_too_many(self, doubt):
+        assert not claims("BN104", exports=(replace(EXPORT, effect="kept", **doubt),))
+
+    def test_is_silent_where_the_effect_is_unknown(self):
+        assert not claims("BN104", exports=(replace(EXPORT, effect="unknown"),))
 
 
 class TestStuckInEval:
@@ -822,6 +888,11 @@ NOTHING_KNOWN = Facts(
         for modes in ({"unknown"}, {"train", "unknown"}, set())
         for stuck in (None, step(1))
     ),
+    exports=(
+        Export("net", at(1), "torch.jit.trace", "unknown", frozenset({"train"}), "yes", "yes"),
+        Export("net", at(1), "torch.jit.trace", "recorded", frozenset({"unknown"}), "yes", "yes"),
+        Export("net", at(1), "torch.jit.trace", "kept", frozenset({"train"}), "unknown"),
+    ),
     feeds=(
         Feed(at(1), SILENT, "net", "unknown"),
         Feed(at(1), SILENT, "net", "yes"),
@@ -867,6 +938,11 @@ EVERYTHING = Facts(
     forwards=tuple(
         replace(forward, batchnorm=batchnorm, dropout="yes")
         for forward in (FORWARD, TRAINING)
+        for batchnorm in ("yes", "no", "unknown")
+    ),
+    exports=tuple(
+        replace(EXPORT, call="torch.onnx.dynamo_export", effect=effect, batchnorm=batchnorm, dropout="yes")
+        for effect in ("recorded", "refused", "kept")
         for batchnorm in ("yes", "no", "unknown")
     ),
     feeds=(FEED, replace(FEED, values=1, assumed="this holds")),

@@ -98,7 +98,7 @@ def check(facts: Facts) -> Iterator[Claim]:
     for average in facts.averages:
         if average.batchnorm == "yes":
             message = (
-                f"The average `{average.model}` takes parameters alone: BatchNorm's running statistics stay as "
-                f"they were when it was made; copy the buffers too, or call `update_bn` before it is evaluated."
+                f"The average `{average.model}` takes parameters alone: BatchNorm's running statistics stay "
+                f"as they were when it was made; copy the buffers too, or call `update_bn` before evaluation."
             )
             yield Claim(average.where, message, (*average.path, average.evaluated))

@@ -12,10 +12,11 @@ from bnlint.source import summary as ir
 from bnlint.source.layers import FUNCTIONS, torch_name
 from bnlint.source.link import functions_of
 from bnlint.source.moments import MOMENTS, Moments, Normalised
+from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import last_name
 from bnlint.source.overrides import calls_in, expressions, is_closed, names_in, statements
 from bnlint.source.paths import passes
-from bnlint.source.scripts import ADAPTING, is_test_file, words
+from bnlint.source.scripts import ADAPTING
 from bnlint.source.structure import where_of
 from bnlint.source.values import ArgVal, ClassVal, Const, Func, Obj, Place, Sym, Value
 

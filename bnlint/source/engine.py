@@ -17,6 +17,7 @@ from bnlint.source.answers import answers, may_answer
 from bnlint.source.averages import averages
 from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
+from bnlint.source.exports import exports
 from bnlint.source.extract import extract, extract_old, is_relevant
 from bnlint.source.halves import divided
 from bnlint.source.hidden import unregistered
@@ -24,10 +25,11 @@ from bnlint.source.hooks import run_hooks
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS
 from bnlint.source.link import Project, functions_of
+from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import SWITCHES
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
-from bnlint.source.scripts import EVALUATION, TRAINING, Scripts, is_test_file, words
+from bnlint.source.scripts import EVALUATION, TRAINING, Scripts
 from bnlint.source.state import State
 from bnlint.source.stochastic import Stochastic
 from bnlint.source.structure import Structure
@@ -224,6 +226,7 @@ def link(
     stochastic = Stochastic(scripts)
     return Facts(
         forwards=tuple(scripts.forwards(stochastic.found)),
+        exports=tuple(exports(scripts)),
         feeds=tuple(scripts.feeds()),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
@@ -327,9 +330,9 @@ def decides(method: ir.Function) -> bool:
 def is_entered(function: ir.Function) -> bool:
     """Whether a function is worth running though nobody calls it: it uses a model, or moves its state."""
     words = function.words
-    if "freeze" in words and "fit" in function.calls:
+    if words & {"exchange", "export"} or ("freeze" in words and "fit" in function.calls):
         return True
-    return "exchange" in words or ("mode" in words and bool(words & {"forward", "step", "state"}))
+    return "mode" in words and bool(words & {"forward", "step", "state"})
 
 
 @contextmanager

@@ -214,6 +214,7 @@ class Events:
         self.filters: dict[int, Place] = {}
         self.filtered: list[Value] = []
         self.born: dict[Hashable, Guards] = {}
+        self.assemblies: dict[Hashable, list[Obj | Sym]] = {}
         self.containers = 0
         self.outside = False
         self.sequel = False
@@ -250,10 +251,12 @@ class Events:
         items = run.containers.items(obj)
         if run.eager or items is None:
             return
-        parts = [v for held in items.held for _, v in alternatives(held.value)]
-        modes = {m: None for v in parts if self.has_own_mode(v) for m in self.modes_of(v)}
+        values = [v for held in items.held for _, v in alternatives(held.value)]
+        parts = [v for v in values if self.has_own_mode(v)]
+        modes = {m: None for v in parts for m in self.modes_of(v)}
         if modes:
             run.clock += 1
+            self.assemblies[obj.key] = parts
             run.root.set((obj.key, MODE), ModeRecord(run.clock, tuple(modes)))
 
     def has_own_mode(self, value: Value) -> TypeGuard[Obj | Sym]:
@@ -282,15 +285,20 @@ class Events:
         return " > ".join(f.name for f in self.run.frames if f.func is not None)
 
     def modes_of(self, value: Obj | Sym) -> tuple[SetAt, ...]:
-        """The modes that an object can be in."""
-        best = self.latest(value)
-        if best is None:
+        """The modes that an object can be in: what was last set on it or on what contains it."""
+        found = self.latest(value)
+        if found is None:
             return (NOT_SET,)
         guards = self.run.state.guards
-        return tuple(m for m in best.modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+        later = [r for part in self.assemblies.get(value.key, ()) if (r := self.latest(part)) is not None]
+        if any(record.time > found.time for record in later):
+            modes = tuple({mode: None for record in later for mode in record.modes})
+        else:
+            modes = found.modes
+        return tuple(m for m in modes if not contradicts(m.guards, guards)) or (NOT_SET,)
 
     def latest(self, value: Obj | Sym) -> ModeRecord | None:
-        """What was last set on an object or on what contains it.
+        """What last set the mode of an object, or of what contains it.
 
         What is built around a module switches it no more than it switches itself.
         """
@@ -474,7 +482,16 @@ class Events:
     def forward(self, model: Obj | Sym, args: Args, place: Place, result: Value | None) -> None:
         if self.run.eager or self.containers:
             return
-        event = Forward(
+        event = self.seen(model, args, place)
+        self.record.forwards.append(event)
+        for _, flow in () if result is None else alternatives(result):
+            if isinstance(flow, Flow):
+                self.producers.setdefault(id(flow), event)
+                self.kept.append(flow)
+
+    def seen(self, model: Obj | Sym, args: Args, place: Place) -> Forward:
+        """A model as it is now, given something."""
+        return Forward(
             model,
             place,
             self.modes_of(model),
@@ -489,11 +506,6 @@ class Events:
             tuple(self.undone(model)),
             hook=self.hook,
         )
-        self.record.forwards.append(event)
-        for _, flow in () if result is None else alternatives(result):
-            if isinstance(flow, Flow):
-                self.producers.setdefault(id(flow), event)
-                self.kept.append(flow)
 
     @contextmanager
     def within(self) -> Iterator[None]:
@@ -533,7 +545,7 @@ class Events:
         return iter(()) if record is None else self.run.frozen.undone(model, record)
 
     def has_switched(self, args: Args) -> bool:
-        """Whether another module is built with one that somebody has switched."""
+        """Whether another module whose mode is known is among what a module is built with."""
         values = (v for arg in args.items for _, v in alternatives(arg.value) if isinstance(v, Obj | Sym))
         return any(self.run.state.get((value.key, MODE)) is not None for value in values)
 

@@ -26,6 +26,16 @@ MARKERS: Final = {
     "state": ("state_dict", "torch.save", "parameters("),
     "step": (".backward", ".step("),
     "loader": ("DataLoader",),
+    "export": (
+        "trace(",
+        "trace_module",
+        "jit.freeze",
+        "jit.save",
+        "export(",
+        "fuse_modules",
+        "fuse_fx",
+        "prepare_fx",
+    ),
     "exchange": ("torch.save", "load_state_dict", "parameters(),", ".numpy() for"),
 }
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""

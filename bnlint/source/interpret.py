@@ -19,6 +19,7 @@ from bnlint.source.averages import Averages
 from bnlint.source.containers import Containers
 from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
+from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.library import Library
@@ -149,6 +150,7 @@ class Interpreter:
         self.averages = Averages(self)
         self.frozen = Frozen(self)
         self.drivers = Drivers(self)
+        self.exports = Exports(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []

@@ -195,6 +195,9 @@ class Library:
         driven = self.run.drivers.call(path, args, place)
         if driven is not None:
             return driven
+        exported = self.run.exports.called(path, args, place)
+        if exported is not None:
+            return exported
         last = path.rpartition(".")[2]
         if last in ALIASES and args.items:
             return self.run.force(args.items[0].value)
@@ -519,6 +522,8 @@ class Library:
             return Taken(base, what, place)
         if name in {"buffers", "named_buffers"}:
             return Taken(base, "buffers", place)
+        if name == "save" and base.key in run.exports.scripted:
+            run.exports.saved(Args((ArgVal(None, base, place),)), place)
         if name == "load_state_dict":
             return events.loaded(base, args, place)
         if name in {"append", "extend", "insert", "add_module", "register_module"} and isinstance(base, Obj):

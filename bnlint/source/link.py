@@ -40,7 +40,7 @@ COMMON: Final = frozenset(
     {*dir(dict), *dir(list), *dir(str), *dir(set), "dict", "list", "set", "str", "super", "__init__"}
 )
 """Names of so many methods that a call by one of them says nothing of who is called."""
-ACTING: Final = frozenset({"mode", "step", "loader", "state", "forward"})
+ACTING: Final = frozenset({"mode", "step", "loader", "state", "forward", "export"})
 """What a function must be about for its call to matter beyond its result."""
 
 

@@ -11,6 +11,7 @@ from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
 from bnlint.finding import Step
 from bnlint.source import events, zoo
 from bnlint.source import summary as ir
+from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import LOSS_ENDINGS
 from bnlint.source.state import NOT_SET, SetAt
 from bnlint.source.structure import Structure, where_of
@@ -146,18 +147,6 @@ JOINING: Final = frozenset(
 STACKING: Final = frozenset({"stack", "default_collate"})
 """What a `collate_fn` calls that keeps samples apart."""
 LOADERS: Final = ("DataLoader", "DataLoaderX", "MultiEpochsDataLoader")
-
-
-def is_test_file(filename: str) -> bool:
-    """Whether a file holds tests of code."""
-    *folders, name = filename.split("/")
-    return name.startswith(("test_", "conftest")) or name.endswith("_test.py") or "tests" in folders
-
-
-def words(name: str) -> list[str]:
-    """The words of a name in snake case or camel case."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    return [w for w in re.split(r"[^a-z]+", spaced.lower()) if w]
 
 
 class Scripts:

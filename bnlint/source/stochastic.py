@@ -8,7 +8,8 @@ from typing import Final, NamedTuple, TypeAlias
 from bnlint.facts import StochasticPass
 from bnlint.finding import Step
 from bnlint.source import events
-from bnlint.source.scripts import COUNTING, TRAINING, Scripts, is_test_file, words
+from bnlint.source.names import is_test_file, words
+from bnlint.source.scripts import COUNTING, TRAINING, Scripts
 from bnlint.source.structure import where_of
 from bnlint.source.values import Flow, Loop, Obj, Sym, Value, same
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from math import isnan
 from typing import Any, NamedTuple, TypeAlias
 
 from bnlint.facts import Kind
@@ -360,7 +361,7 @@ def same(one: Value, other: Value) -> bool:
 def identity(value: Value) -> Hashable:
     """What is equal for two values that are certainly one, and for no others."""
     match value:
-        case Const(value=float() as number) if number != number:
+        case Const(value=float() as number) if isnan(number):
             return id(value)  # no number equals it
         case Const(value=str() | int() | float() | None as constant):
             return type(constant), constant
