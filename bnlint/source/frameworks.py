@@ -6,8 +6,9 @@ the table is unknown, and so is what differs between the versions of a framework
 
 Read in the sources of: pytorch-lightning 2.6.6 (of 1.x its evaluation loop), transformers 5.23.0, accelerate
 1.15, ignite, fastai 2 (its callbacks), mmengine 0.11, catalyst 21.5, pytorch-pfn-extras 0.9,
-pytorch-accelerated, diffusers and huggingface_hub. From their documentation only: the learner of fastai, the
-evaluation of composer and determined, and the base classes of mmdet.
+pytorch-accelerated, diffusers and huggingface_hub. Not checked against sources: the learner of fastai,
+the evaluation of composer and determined, LightningLite, and the base classes of mmcv, mmseg, mmpretrain and
+mmdet.
 """
 
 from __future__ import annotations
