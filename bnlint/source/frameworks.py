@@ -4,9 +4,11 @@ Plain data, and look-ups by dotted path. A framework is known by what is importe
 whose methods it calls, an object whose methods run models, a function that gives a model. What is not in
 the table is unknown, and so is what differs between the versions of a framework.
 
-Sources: pytorch-lightning 2.6.6 and 1.9, transformers 5.23, accelerate 1, ignite 0.5, fastai 2.7,
-mmengine 0.10, catalyst 21.5, pytorch-pfn-extras 0.5 to 0.8, pytorch-accelerated 0.1, composer 0.2x,
-determined 0.2x.
+Read in the sources of: pytorch-lightning 2.6.6 (of 1.x its evaluation loop), transformers 5.23.0, accelerate
+1.15, ignite, fastai 2 (its callbacks), mmengine 0.11, catalyst 21.5, pytorch-pfn-extras 0.9,
+pytorch-accelerated, diffusers and huggingface_hub. Not checked against sources: the learner of fastai,
+the evaluation of composer and determined, LightningLite, and the base classes of mmcv, mmseg, mmpretrain and
+mmdet.
 """
 
 from __future__ import annotations
