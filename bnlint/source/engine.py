@@ -17,7 +17,7 @@ from bnlint.source.answers import answers, may_answer
 from bnlint.source.averages import averages
 from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
-from bnlint.source.exports import exports
+from bnlint.source.exports import EXPORTING, exports
 from bnlint.source.extract import extract, extract_old, is_relevant
 from bnlint.source.halves import divided
 from bnlint.source.hidden import unregistered
@@ -330,7 +330,9 @@ def decides(method: ir.Function) -> bool:
 def is_entered(function: ir.Function) -> bool:
     """Whether a function is worth running though nobody calls it: it uses a model, or moves its state."""
     words = function.words
-    if words & {"exchange", "export"} or ("freeze" in words and "fit" in function.calls):
+    if "exchange" in words or ("freeze" in words and "fit" in function.calls):
+        return True
+    if "export" in words and function.calls & EXPORTING:
         return True
     return "mode" in words and bool(words & {"forward", "step", "state"})
 

@@ -49,6 +49,8 @@ EXPORTS: Final = {
     "torch.fx.experimental.optimization.fuse": Export("torch.fx.experimental.optimization.fuse", "refused"),
 }
 """The calls that need a model in eval mode."""
+EXPORTING: Final = frozenset(path.rpartition(".")[2] for path in EXPORTS) | {"script"}
+"""The last names of all of these."""
 SCRIPTED: Final = Export("torch.jit.script", "kept")
 MODEL: Final = ("model", "mod", "func", "m", "obj")
 """What the argument is called that holds the model."""
