@@ -69,11 +69,9 @@ def extract(data: bytes, filename: str) -> Summary:
 
 def extract_old(data: bytes, filename: str) -> Summary | None:
     """Summarise a file of Python 2 that cannot be parsed as it is; None where it is no such file."""
-    text = modernised(text_of(data))
-    if text is None:
-        return None
     try:
-        return summarise(text, filename)
+        text = modernised(text_of(data))
+        return None if text is None else summarise(text, filename)
     except Unreadable:
         return None
 

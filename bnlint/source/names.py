@@ -15,3 +15,8 @@ def words(name: str) -> list[str]:
     """The words of a name in snake case or camel case."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return [w for w in re.split(r"[^a-z]+", spaced.lower()) if w]
+
+
+def stem(filename: str) -> str:
+    """The name of a file without its folders and its kind."""
+    return filename.rpartition("/")[2].partition(".")[0]

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bnlint.facts import StochasticPass
 from bnlint.finding import Step
 from bnlint.source import events
-from bnlint.source.names import is_test_file, words
+from bnlint.source.names import is_test_file, stem, words
 from bnlint.source.scripts import COUNTING, TRAINING, Scripts
 from bnlint.source.structure import where_of
 from bnlint.source.values import Flow, Loop, Obj, Sym, Value, same
@@ -124,7 +124,7 @@ class Stochastic:
         if passes.over_data and not calls & (STACKED | SPREAD):
             return None
         functions = [call.name for call in reversed(passes.inner)]
-        around = [event.place.filename.rpartition("/")[2], *(c.owner for c in passes.inner)]
+        around = [stem(event.place.filename), *(c.owner for c in passes.inner)]
         around += [mode.purpose.rpartition(" > ")[2] for mode in event.modes if mode.how != events.BUILT]
         around = [name for name in around if calls & GATHERED and not set(words(name)) & LEARNING]
         return next((name for name in functions + around if set(words(name)) & STOCHASTIC), None)
@@ -140,7 +140,7 @@ class Stochastic:
 
     def is_meant(self, event: events.Forward, passes: Passes) -> bool:
         """Whether a name says that BatchNorm is to adapt, or this is a test, or the caller decides."""
-        around = words(event.place.filename.rpartition("/")[2]) + words(self.scripts.name(event.model))
+        around = words(stem(event.place.filename)) + words(self.scripts.name(event.model))
         inner = [w for call in passes.inner for name in (call.name, call.owner) for w in words(name)]
         if MEANT & {*around, *inner} or SAMPLED & set(inner):
             return True
