@@ -294,8 +294,19 @@ class Events:
         if any(record.time > found.time for record in later):
             modes = tuple({mode: None for record in later for mode in record.modes})
         else:
-            modes = found.modes
+            modes = (*found.modes, *self.of_other_parents(value, found))
         return tuple(m for m in modes if not contradicts(m.guards, guards)) or (NOT_SET,)
+
+    def of_other_parents(self, value: Obj | Sym, found: ModeRecord) -> Iterator[SetAt]:
+        """The modes of something that is part of several modules, of which only one need be there."""
+        own: ModeRecord | None = self.run.state.get((value.key, MODE))
+        parents = self.run.state.get((value.key, PARENTS)) or ()
+        for key in parents if len(parents) > 1 else ():
+            record: ModeRecord | None = self.run.state.get((key, MODE))
+            if record is None or record is found or is_only_built(record):
+                continue
+            if own is None or record.time > own.time:
+                yield from record.modes
 
     def latest(self, value: Obj | Sym) -> ModeRecord | None:
         """What last set the mode of an object, or of what contains it.

@@ -540,8 +540,13 @@ def asks_for_losses(event: events.Forward) -> bool:
 
 
 def comes_from_zoo(model: Obj) -> bool:
-    """Whether a model comes from a library whose constructors give it in train mode."""
-    return isinstance(model.cls, External) and zoo.is_home(model.cls.path)
+    """Whether a model comes from a library of vision models, whose constructors give it in train mode.
+
+    Most models of transformers are about text and have no BatchNorm: of one that the table does not know
+    nothing is assumed.
+    """
+    path = model.cls.path if isinstance(model.cls, External) else ""
+    return zoo.is_home(path) and not path.startswith("transformers.")
 
 
 def freezes(cls: ClassVal) -> bool:
