@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 from bnlint.facts import Average
 from bnlint.finding import Step
-from bnlint.source.events import Call, Forward
+from bnlint.source.events import Forward
 from bnlint.source.values import Const, External, Obj, Place, Sym, Value
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ class Averaged:
     """The parameters of one model move towards those of another, and those alone."""
 
     target: Obj | Sym
-    source: Value
     place: Place
-    calls: tuple[Call, ...]
 
 
 class Averages:
@@ -50,7 +48,7 @@ class Averages:
             frames[-1].func.function.calls if frames and frames[-1].func else run.frame.module.summary.calls
         )
         if not calls & COPYING:
-            self.happened.append(Averaged(target, source, run.loops[-1].place, run.events.calls()))
+            self.happened.append(Averaged(target, run.loops[-1].place))
 
 
 def averages(scripts: Scripts) -> Iterator[Average]:

@@ -73,10 +73,8 @@ class Frozen:
         """`requires_grad` is set: of a parameter it counts, of a module it is an attribute like any other."""
         for _, owner in alternatives(target):
             match owner:
-                case Taken():
+                case Taken() | Sym(key=(_, "weight")):
                     self.set_gradients(owner, value, place)
-                case Sym(key=(key, "weight")):
-                    self.note(key, None, value, place)
 
     def set_gradients(self, target: Value, value: Value, place: Place) -> None:
         """`requires_grad_()` of the parameters that a module holds."""

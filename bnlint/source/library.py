@@ -384,7 +384,7 @@ class Library:
         """`importlib.import_module("a.b")`"""
         match args.value(0, "name"):
             case Const(value=str() as path) if path and not path.startswith("."):
-                return self.run.project.imported(self.run.frame.module, path) or External(path)
+                return self.run.project.import_file(self.run.frame.module, path, 0) or External(path)
         return unknown()
 
     def handle_spawn(self, args: Args, place: Place) -> Value:

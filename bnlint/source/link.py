@@ -231,10 +231,6 @@ class Project:
             return home
         return self.member(run, home, node.member)
 
-    def imported(self, module: Module, path: str) -> Module | None:
-        """The file that `import path` leads to, seen from a file."""
-        return self.import_file(module, path, 0)
-
     def import_file(self, module: Module, path: str, level: int) -> Module | None:
         filename = self.locate(module.filename, path, level)
         if filename is None or (filename == module.filename and not level and not path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bnlint.facts import Thaw
 from bnlint.finding import Step, Where
@@ -15,6 +16,8 @@ from bnlint.source.values import ClassVal, Const, External, Func, Obj, Place, Sy
 
 if TYPE_CHECKING:
     from bnlint.source.scripts import Scripts
+
+FrozenBy: TypeAlias = Literal["eval", "parameters", "hidden"]
 
 
 class Thaws:
@@ -41,31 +44,28 @@ class Thaws:
                 yield self.undone(event, undone)
         freeze = self.without_gradients(event.model, event.resting)
         if freeze is not None:
-            yield self.drifting(event, freeze)
+            since = no_gradients(freeze)
+            yield self.fact(event, "parameters", since, self.switch(event) or since.where)
         hidden = self.hidden(event.model)
         if hidden is not None:
-            yield hidden_fact(self, event, *hidden)
+            name, place = hidden
+            message = f"`{name}()` freezes BatchNorm, but the attribute of that name hides it"
+            yield self.fact(event, "hidden", Step(where_of(place), message))
 
     def undone(self, event: events.Forward, undone: Undone) -> Thaw:
         message = (
             "BatchNorm is put into eval mode here, once" if undone.norms else "eval mode is set here, once"
         )
         answer = self.structure.has_batchnorm(undone.part)
-        return Thaw(
-            where=self.switch(event) or where_of(event.place),
-            model=self.scripts.name(event.model),
-            frozen="eval",
-            since=Step(where_of(undone.setting.place), message),
-            batchnorm="yes" if undone.norms and answer == "unknown" else answer,
-            path=tuple(self.scripts.path(event)),
-        )
+        thaw = self.fact(event, "eval", Step(where_of(undone.setting.place), message))
+        return thaw if undone.norms and answer == "unknown" else replace(thaw, batchnorm=answer)
 
-    def drifting(self, event: events.Forward, freeze: Freeze) -> Thaw:
+    def fact(self, event: events.Forward, frozen: FrozenBy, since: Step, where: Where | None = None) -> Thaw:
         return Thaw(
-            where=self.switch(event) or where_of(freeze.place),
+            where=where or self.switch(event) or where_of(event.place),
             model=self.scripts.name(event.model),
-            frozen="parameters",
-            since=Step(where_of(freeze.place), "the parameters of BatchNorm get no gradients from here on"),
+            frozen=frozen,
+            since=since,
             batchnorm="yes",
             path=tuple(self.scripts.path(event)),
         )
@@ -141,9 +141,7 @@ class Thaws:
                 where=where_of(fit.place),
                 model=self.scripts.name(fit.model),
                 frozen="parameters",
-                since=Step(
-                    where_of(freeze.place), "the parameters of BatchNorm get no gradients from here on"
-                ),
+                since=no_gradients(freeze),
                 batchnorm="yes",
             )
 
@@ -158,15 +156,9 @@ class Thaws:
         return None
 
 
-def hidden_fact(thaws: Thaws, event: events.Forward, name: str, place: Place) -> Thaw:
-    return Thaw(
-        where=thaws.switch(event) or where_of(event.place),
-        model=thaws.scripts.name(event.model),
-        frozen="hidden",
-        since=Step(where_of(place), f"`{name}()` freezes BatchNorm, but the attribute of that name hides it"),
-        batchnorm="yes",
-        path=tuple(thaws.scripts.path(event)),
-    )
+def no_gradients(freeze: Freeze) -> Step:
+    """Where the parameters were frozen."""
+    return Step(where_of(freeze.place), "the parameters of BatchNorm get no gradients from here on")
 
 
 def freezes_norms(method: ir.Function) -> bool:
