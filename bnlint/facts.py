@@ -332,15 +332,21 @@ class StochasticPass:
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """An average of a model over time that takes its parameters alone, and is evaluated.
+    """A model whose parameters are averages over time of another one's.
 
-    `where` averages, `evaluated` is a forward of the average in eval mode.
+    `how` is "parameters" (a loop over them) or "AveragedModel" (torch's, which averages nothing else unless
+    `use_buffers` is set). `buffers` says whether its buffers come from anywhere. `modes` holds the modes
+    in which it is called; exactly {"eval"} means that it keeps no statistics of its own. `moving` says
+    whether the statistics of the model that is averaged move: where they are frozen, both have the same.
     """
 
     where: Where
     model: str
+    how: Literal["parameters", "AveragedModel"]
+    modes: frozenset[Mode]
+    buffers: Answer3
     batchnorm: Answer3
-    evaluated: Step
+    moving: Answer3
     path: tuple[Step, ...] = ()
 
 
@@ -360,8 +366,8 @@ class Facts:
     saves: tuple[Save, ...] = ()
     loads: tuple[Load, ...] = ()
     thaws: tuple[Thaw, ...] = ()
-    averages: tuple[Average, ...] = ()
     passes: tuple[StochasticPass, ...] = ()
+    averages: tuple[Average, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

@@ -361,20 +361,39 @@ class TestBatchNormInMonteCarloDropout:
         assert not claims("BN108", passes=(replace(PASS, **{layer: answer}),))
 
 
-AVERAGE = Average(at(5), "ema", "yes", step(7), (step(1), step(3)))
+AVERAGE = Average(at(5), "teacher", "parameters", frozenset({"eval"}), "no", "yes", "yes", (step(2), step(7)))
 
 
 class TestParametersOnlyAverage:
-    def test_says_what_stays_behind(self):
-        (claim,) = claims("BN105", averages=(AVERAGE,))
+    @pytest.mark.parametrize(
+        ("how", "advice"),
+        [
+            ("parameters", "make it copy `buffers()` as well."),
+            ("AveragedModel", "pass `use_buffers=True`, or call `update_bn` before it is evaluated."),
+        ],
+    )
+    def test_points_at_the_average(self, how, advice):
+        (claim,) = claims("BN105", averages=(replace(AVERAGE, how=how),))
         assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
-        assert evidence(claim) == [1, 3, 7]
-        assert claim.message.startswith("The average `ema` takes parameters alone")
-        assert "running statistics stay as they were" in claim.message
+        assert evidence(claim) == [2, 7]
+        assert claim.message.startswith(
+            "Only the parameters are averaged into `teacher`, which is called in eval mode: "
+        )
+        assert "`running_mean` and `running_var` are buffers and do not follow" in claim.message
+        assert claim.message.endswith(advice)
+
+    @pytest.mark.parametrize("modes", [set(), {"train"}, {"unknown"}, {"eval", "train"}, {"eval", "unknown"}])
+    def test_is_silent_unless_it_is_certainly_called_in_eval_mode_only(self, modes):
+        assert not claims("BN105", averages=(replace(AVERAGE, modes=frozenset(modes)),))
+
+    @pytest.mark.parametrize("answer", ["yes", "unknown"])
+    def test_is_silent_where_the_buffers_may_follow(self, answer):
+        assert not claims("BN105", averages=(replace(AVERAGE, buffers=answer),))
 
     @pytest.mark.parametrize("answer", ["no", "unknown"])
-    def test_is_silent_where_nothing_may_be_missing(self, answer):
+    def test_is_silent_where_nothing_may_be_left_behind(self, answer):
         assert not claims("BN105", averages=(replace(AVERAGE, batchnorm=answer),))
+        assert not claims("BN105", averages=(replace(AVERAGE, moving=answer),))
 
 
 class TestFixedTrainingFlag:
@@ -909,8 +928,17 @@ NOTHING_KNOWN = Facts(
         Load(at(1), "net", setting(value=False), "unknown", "yes", step(1)),
     ),
     thaws=(replace(THAW, batchnorm="unknown"),),
-    averages=(replace(AVERAGE, batchnorm="unknown"),),
     passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
+    averages=tuple(
+        replace(AVERAGE, **{name: value})
+        for name, value in (
+            ("modes", frozenset({"unknown"})),
+            ("modes", frozenset()),
+            ("buffers", "unknown"),
+            ("batchnorm", "unknown"),
+            ("moving", "unknown"),
+        )
+    ),
 )
 
 EVERYTHING = Facts(
@@ -948,9 +976,9 @@ EVERYTHING = Facts(
     feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
     saves=(SAVE, replace(SAVE, batchnorm="unknown")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
-    averages=(AVERAGE,),
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
     passes=(PASS,),
+    averages=tuple(replace(AVERAGE, how=how) for how in ("parameters", "AveragedModel")),
 )
 
 

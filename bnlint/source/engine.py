@@ -14,7 +14,7 @@ from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
-from bnlint.source.averages import averages
+from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.exports import EXPORTING, exports
@@ -231,8 +231,8 @@ def link(
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),
-        averages=tuple(averages(scripts)),
         passes=tuple(stochastic),
+        averages=tuple(Averagings(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

@@ -168,13 +168,14 @@ class StateLoad:
 
 @dataclass(slots=True, eq=False)
 class StateSave:
-    """State that leaves a model; `how` is "saved" or "exchanged"."""
+    """State that leaves a model; `how` is "saved" or "exchanged", the latter perhaps `into` another model."""
 
     taken: Taken
     place: Place
     how: str
     calls: tuple[Call, ...]
     buffers_beside: bool = False
+    into: Value | None = None
 
 
 @dataclass(slots=True)
@@ -462,7 +463,7 @@ class Events:
 
     def copied(self, obj: Obj, place: Place) -> Value:
         """A deep copy: the same class, and the mode of the original."""
-        copy = Obj(fresh(), obj.cls, obj.args, place, obj.name, ready=False, assumed=obj.assumed)
+        copy = Obj(fresh(), obj.cls, obj.args, place, ready=False, assumed=obj.assumed)
         if isinstance(obj.cls, External):
             copy.ready = True
             for name in ("#items",):
@@ -470,6 +471,7 @@ class Events:
                 if held is not None:
                     self.run.root.set((copy.key, name), held)  # no branch knows another beginning
         modes = self.modes_of(obj)
+        self.run.averages.copies[copy.key] = obj
         self.run.clock += 1
         self.run.root.set((copy.key, MODE), ModeRecord(self.run.clock, modes))
         return copy
@@ -709,6 +711,7 @@ class Events:
         dropped, merged = self.filters.get(id(state)), isinstance(state, Taken)
         self.record.loads.append(StateLoad(base, args, place, self.calls(), result, dropped, merged))
         self.record.loaded.add(base.key)
+        self.run.averages.loaded(base.key)
         return result
 
     def lacks_statistics(self, value: Value, filter_: Place) -> None:

@@ -36,6 +36,7 @@ MARKERS: Final = {
         "fuse_fx",
         "prepare_fx",
     ),
+    "statistics": ("running_mean", "buffers(", "._buffers"),
     "exchange": ("torch.save", "load_state_dict", "parameters(),", ".numpy() for"),
 }
 """What a text can be about, and the literals that show it: far cheaper to look for than a pattern."""

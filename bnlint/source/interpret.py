@@ -147,8 +147,8 @@ class Interpreter:
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
-        self.averages = Averages(self)
         self.frozen = Frozen(self)
+        self.averages = Averages(self)
         self.drivers = Drivers(self)
         self.exports = Exports(self)
         self.root = State()
@@ -265,7 +265,9 @@ class Interpreter:
             self.extend(old, new)
             return
         if isinstance(old, Taken) and node.op == "+":
-            taken.copied(self, old, new)
+            taken.added(self, old, new)
+            return
+        if isinstance(old, Taken) and self.averages.update(node.op, old, new):
             return
         self.assign(node.target, self.operators.binary(node.op, old, new, self.place(node.span)))
 
@@ -521,6 +523,8 @@ class Interpreter:
             case ListVal(), _:
                 items = self.state.get((base.key, ITEMS)) or Items()
                 self.state.set((base.key, ITEMS), Items(items.held, open=True))
+            case Taken(), _:
+                self.averages.fill(base)
 
     # lists and dicts
 
@@ -985,7 +989,7 @@ class Interpreter:
             positional.insert(0, receiver)
         named = {a.name: a.value for a in args.items if a.name is not None}
         for param in func.function.params:
-            is_open = args.open or (args.entry and param.kind in STARS)
+            is_open = args.open or ((args.entry or args.optional) and param.kind in STARS)
             value = self.argument(func, param, positional, named, is_open)
             self.define(key, param.name, value if not args.optional else as_option(value))
 

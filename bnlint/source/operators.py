@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
 from bnlint.source import summary as ir
-from bnlint.source import taken
+from bnlint.source.averages import combined
 from bnlint.source.classes import is_layer
 from bnlint.source.values import (
     ClassVal,
@@ -69,8 +69,10 @@ class Operators:
         left, right = self.run.force(left), self.run.force(right)
         if isinstance(left, Flow) or isinstance(right, Flow) or self.is_tensor(left) or self.is_tensor(right):
             return self.tensor_operator(op, left, right, place)
+        if has_taken(left) or has_taken(right):
+            return self.spread(op, left, right, place)
         if isinstance(left, Taken) or isinstance(right, Taken):
-            return (taken.scaled(left, right) if op in "*/" else taken.mixed(left, right)) or unknown()
+            return combined(op, left, right) or unknown()
         match left, right:
             case Const(value=a), Const(value=b):
                 return self.compute(op, left, a, b)
@@ -202,7 +204,15 @@ class Operators:
                     return self.ask(("==", sym.key, const.value), way=positive)
                 return Truth(None)
             case (
-                Obj() | Func() | ClassVal() | External() | ListVal() | DictVal() | Flow() | Partial(),
+                Obj()
+                | Func()
+                | ClassVal()
+                | External()
+                | ListVal()
+                | DictVal()
+                | Flow()
+                | Partial()
+                | Taken(),
                 Const(),
             ):
                 if isinstance(right, Const) and right.value is None:
@@ -257,3 +267,8 @@ class Operators:
         if any(not h.guards for h in items.held):
             return Truth(True)
         return Truth(None if items.open or items.held else False)
+
+
+def has_taken(value: Value) -> bool:
+    """Whether a value is the state of one of several models."""
+    return isinstance(value, Either) and any(isinstance(v, Taken) for _, v in value.alternatives)

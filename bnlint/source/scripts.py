@@ -508,8 +508,11 @@ class Scripts:
         return Setting(value.value if isinstance(value, Const) else UNKNOWN, where_of(strict.place))
 
     def saves(self) -> Iterator[Save]:
+        averaged = self.run.averages.targets()
         for event in self.record.saves:
             what = event.taken.what
+            if any(isinstance(m, Obj) and m.key in averaged for m in (event.taken.model, event.into)):
+                continue  # its first step, or its way back: one bug is one finding
             if what not in {"parameters", "trainable", "filtered"}:
                 continue
             yield Save(

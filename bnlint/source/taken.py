@@ -8,6 +8,7 @@ written into another model.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bnlint.source import summary as ir
@@ -42,58 +43,39 @@ def attribute(base: Taken, name: str) -> Value | None:
 
 def method(run: Interpreter, base: Taken, name: str, args: Args) -> Value | None:
     """What a method makes of taken state; None where it is something else."""
-    if name in {"items", "values", "keys", "copy"} or name in COPIES:
+    if name in {"clone", "copy"}:
+        return replace(base, fresh=True)
+    if name in {"items", "values", "keys"} or name in COPIES:
         return base
     if name == "update" and args.items:
         updated(run, base, args)
         return Const(None)
     if name in ARRAYS:
         return Taken(base.model, base.what, base.place, form="array")
-    if name in {"mul_", "div_"}:
-        return base
-    if name in {"add_", "sub_", "lerp_"} and args.items:
-        added(run, base, run.force(args.items[0].value))
-        return base
     if name == "copy_" and args.items:
         copied(run, base, args.items[0].value)
-        return Const(None)
-    return None
-
-
-def scaled(left: Value, right: Value) -> Value | None:
-    """A weighted parameter is a share of it; a mix of two is something new."""
-    taken = [v for v in (left, right) if isinstance(v, Taken)]
-    if len(taken) != 1:
-        return None
-    base = taken[0]
-    return Taken(base.model, base.what, base.place, form="share")
-
-
-def mixed(left: Value, right: Value) -> Value | None:
-    """The sum of shares of two models' parameters."""
-    match left, right:
-        case (Taken(what="parameters", model=a), Taken(what="parameters", model=b)) if a is not b:
-            return Taken(a, "parameters", left.place, form="mix", other=b)
-    return None
+        return base
+    return run.averages.method(base, name, args)
 
 
 def added(run: Interpreter, target: Taken, value: Value) -> None:
-    """A share of another model's parameter is added to what is left of one: `p.mul_(m).add_(q * (1 - m))`."""
-    if isinstance(value, Taken) and value.what == target.what == "parameters":
-        run.averages.mixed(target.model, value.model)
+    """`b.data += …`"""
+    if not run.averages.update("+", target, value):
+        exchange(run, target, value)
 
 
-def copied(run: Interpreter, target: Value, value: Value) -> None:
-    """One model's parameters become another's: `b.data = a.data`, `b.data.copy_(a.data)`, `b.data += …`."""
-    for _, source in alternatives(value):
-        if not isinstance(source, Taken) or not isinstance(target, Taken):
-            continue
-        if source.model is target.model and source.form != "mix":
+def copied(run: Interpreter, target: Taken, value: Value) -> None:
+    """`b.data = a.data`, `b.data.copy_(a.data)`: a step of an average, or an exchange."""
+    if not run.averages.write(target, value):
+        exchange(run, target, value)
+
+
+def exchange(run: Interpreter, target: Value, value: Value) -> None:
+    """One model's parameters become another's."""
+    for _, source in alternatives(run.force(value)):
+        if not isinstance(source, Taken) or not isinstance(target, Taken) or source.model is target.model:
             continue
         if source.what != "parameters" or target.what != "parameters":
-            continue
-        if source.form == "mix" and source.other is not None:
-            run.averages.mixed(target.model, source.other)
             continue
         if is_setting_up(run):
             continue  # two new models agree in their buffers
@@ -101,7 +83,7 @@ def copied(run: Interpreter, target: Value, value: Value) -> None:
         if is_selective(run) or PART.search(name):
             continue
         place = run.loops[-1].place if run.loops else source.place
-        exchanged(run, source, place)
+        exchanged(run, source, place, target.model)
 
 
 def is_setting_up(run: Interpreter) -> bool:
@@ -123,12 +105,12 @@ def is_selective(run: Interpreter) -> bool:
     return bool(turns) and bool(run.state.guards - turns[-1][0].guards)
 
 
-def exchanged(run: Interpreter, taken: Taken, place: Place) -> None:
-    """State leaves its model for another place."""
+def exchanged(run: Interpreter, taken: Taken, place: Place, into: Value | None = None) -> None:
+    """State leaves its model for another place, or another model."""
     frames = [f for f in run.frames if f.func is not None]
     calls = frames[-1].func.function.calls if frames and frames[-1].func else frozenset()
     beside = bool(calls & BUFFERS)
-    run.events.record.saves.append(StateSave(taken, place, "exchanged", run.events.calls(), beside))
+    run.events.record.saves.append(StateSave(taken, place, "exchanged", run.events.calls(), beside, into))
 
 
 def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value) -> Value | None:
@@ -141,7 +123,8 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
     form = element.form if isinstance(element, Taken) else "other"
     if form == "other":
         return None
-    taken = Taken(source.model, what, run.place(node.span), form=form)
+    fresh = isinstance(element, Taken) and element.fresh
+    taken = Taken(source.model, what, run.place(node.span), form=form, fresh=fresh)
     if form == "array" and what == "parameters":
         exchanged(run, taken, run.place(node.span))
     return taken

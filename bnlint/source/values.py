@@ -255,14 +255,16 @@ class Flow:
 class Taken:
     """State taken out of a model: `what` is "parameters", "state_dict", "trainable", …
 
-    `form` is "tensors", "array" (made to be sent), "share" (a weighted part of it) or "mix" (with `other`).
+    `form` is "tensors", "array" (made to be sent), "share" (a weighted part of it) or "mix" (a sum of
+    `parts`). What is `fresh` is new: writing into it changes no model.
     """
 
     model: Value
     what: str
     place: Place
     form: str = "tensors"
-    other: Value | None = None
+    parts: tuple[Taken, ...] = ()
+    fresh: bool = False
 
 
 @dataclass(slots=True, eq=False)
