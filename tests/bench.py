@@ -1,7 +1,7 @@
 """How long bnlint takes, side by side with what it is measured against.
 
     python tests/bench.py PATH [ROUNDS]
-    python tests/bench.py --curve PATH
+    python tests/bench.py --curve PATH [FOLDER]
 
 With PATH: the CPU time (user and system, of all processes) of `bnlint PATH` and of
 `ruff check --no-cache PATH`, in turns, so that both meet the same machine; medians and their ratio.
@@ -11,7 +11,9 @@ the Python that runs this.
 
 With --curve: how the CPU time grows with the number of functions, from an eighth of the files below
 PATH to all of them, drawn by their digests and copied, so that imports lead nowhere else; and the
-exponent that fits best (1 is linear).
+exponent that fits best (1 is linear). A sample of files is no project: half of the files have half of
+what they import, and what is not there costs nothing. With FOLDER, the packages directly in it are drawn
+whole (`transformers/models`), and all else of PATH is always there.
 """
 
 from __future__ import annotations
@@ -67,13 +69,22 @@ def compare(title: str, ours: list[str], theirs: list[str], rounds: int, *, cloc
     print(f"{title}: {mine:.3f} s against {other:.3f} s, {mine / other:.2f} times (at most {most:g})")
 
 
-def sample(root: Path, folder: Path, share: float) -> int:
-    """Copy a share of the files, always the same ones; the number of functions that they define."""
+def is_drawn(name: Path, share: float) -> bool:
+    """Whether a file or a package is in a sample."""
+    return int(hashlib.sha256(name.as_posix().encode()).hexdigest()[:8], 16) / 16**8 < share
+
+
+def sample(root: Path, folder: Path, share: float, packages: Path | None = None) -> int:
+    """Copy a share of the files or of some packages, always the same; the number of functions in them."""
     functions = 0
     for file in root.rglob("*.py"):
         name = file.relative_to(root)
-        drawn = int(hashlib.sha256(str(name).encode()).hexdigest()[:8], 16) / 16**8
-        if drawn >= share and file.name != "__init__.py":
+        if packages is None:
+            is_left_out = file.name != "__init__.py" and not is_drawn(name, share)
+        else:
+            inside = file.relative_to(packages) if file.is_relative_to(packages) else Path()
+            is_left_out = len(inside.parts) > 1 and not is_drawn(Path(inside.parts[0]), share)
+        if is_left_out:
             continue
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -83,12 +94,14 @@ def sample(root: Path, folder: Path, share: float) -> int:
     return functions
 
 
-def curve(root: Path) -> None:
+def curve(root: Path, packages: Path | None = None) -> None:
     """The CPU time of growing samples of a tree."""
+    if packages is not None and not any(packages.glob("*/*.py") if packages.is_relative_to(root) else ()):
+        sys.exit(f"{packages}: holds no packages of {root}")
     points = []
     for share in (0.125, 0.25, 0.5, 1.0):
         with tempfile.TemporaryDirectory() as folder:
-            functions = sample(root, Path(folder, root.name), share)
+            functions = sample(root, Path(folder, root.name), share, packages)
             command = [sys.executable, "-m", "bnlint", "--isolated", "--no-cache", "--output-format", "json"]
             cpu, clock = spent([*command, folder])
         points.append((math.log(functions), math.log(cpu)))
@@ -101,7 +114,7 @@ def curve(root: Path) -> None:
 def main() -> None:
     """Measure."""
     if sys.argv[1:2] == ["--curve"]:
-        curve(Path(sys.argv[2]).resolve())
+        curve(*(Path(name).resolve() for name in sys.argv[2:4]))
         return
     path = sys.argv[1] if len(sys.argv) > 1 else None
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
