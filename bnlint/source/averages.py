@@ -152,7 +152,7 @@ def combined(op: str, left: Value, right: Value) -> Taken | None:
     if op not in {"+", "-", "lerp"} or len(taken) != 2:
         return None
     one, other = taken
-    if one.what != other.what or "array" in {one.form, other.form}:
+    if one.what != other.what or {"array", "list"} & {one.form, other.form}:
         return None
     if op != "+":  # a difference is a step from one to the other
         one, other = share(one), share(other)

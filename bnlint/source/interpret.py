@@ -265,7 +265,8 @@ class Interpreter:
             self.extend(old, new)
             return
         if isinstance(old, Taken) and node.op == "+":
-            taken.added(self, old, new)
+            if not taken.is_list(old, new):  # a longer list changes no model
+                taken.added(self, old, new)
             return
         if isinstance(old, Taken) and self.averages.update(node.op, old, new):
             return

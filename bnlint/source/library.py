@@ -270,7 +270,9 @@ class Library:
         if first is None:
             return self.run.new_list("list", (), place)
         first = self.run.force(first)
-        if isinstance(first, Taken | Sym):
+        if isinstance(first, Taken):
+            return taken.listed(first)
+        if isinstance(first, Sym):
             return first
         items = self.run.containers.items(first)
         if items is None:

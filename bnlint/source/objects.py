@@ -66,6 +66,8 @@ STANDARD: Final = ("builtins.", "abc.", "typing.", "enum.", "dataclasses.", "col
 """Where the bases come from that are no modules."""
 
 MOST_BASES = 24
+DEEPEST_PART = 6
+"""How many levels of parts are gathered."""
 
 
 class Objects:
@@ -308,6 +310,19 @@ class Objects:
                     self.run.events.adopted(child)
                 parents = self.run.state.get(key) or frozenset()
                 self.run.state.set(key, parents | {parent.key})
+
+    def inside(self, model: Value) -> set[Hashable]:
+        """The keys of a module and of its parts."""
+        keys: set[Hashable] = set()
+        pending: list[tuple[Value, int]] = [(model, 0)]
+        while pending:
+            part, depth = pending.pop()
+            for _, value in alternatives(part):
+                if isinstance(value, Obj | Sym) and value.key not in keys:
+                    keys.add(value.key)
+                    more = self.registered.get(value.key, ()) if depth < DEEPEST_PART else ()
+                    pending.extend((child, depth + 1) for child in more)
+        return keys
 
     # instances
 

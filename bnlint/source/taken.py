@@ -36,6 +36,21 @@ BUFFERS: Final = frozenset(
 """Calls that show that somebody thought of the buffers."""
 
 
+def listed(base: Taken) -> Taken:
+    """`list(model.parameters())`: what is added to a list is added to no tensor."""
+    return replace(base, form="list") if base.form == "tensors" else base
+
+
+def is_list(*values: Value) -> bool:
+    """Whether any of these is a list of tensors."""
+    return any(isinstance(value, Taken) and value.form == "list" for value in values)
+
+
+def one_of(base: Taken) -> Taken:
+    """One of the tensors that were taken."""
+    return replace(base, form="tensors") if base.form == "list" else base
+
+
 def attribute(base: Taken, name: str) -> Value | None:
     """`parameter.data` is still the parameter."""
     return base if name in COPIES else None
@@ -123,6 +138,8 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
     form = element.form if isinstance(element, Taken) else "other"
     if form == "other":
         return None
+    if node.kind == "list" and form == "tensors":
+        form = "list"
     fresh = isinstance(element, Taken) and element.fresh
     taken = Taken(source.model, what, run.place(node.span), form=form, fresh=fresh)
     if form == "array" and what == "parameters":
