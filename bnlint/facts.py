@@ -298,6 +298,25 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State of a model that is kept without a copy, and used after the model has moved on.
+
+    `name` is what it is kept as, empty where it has no name of its own. `of` says whether `state_dict()`
+    is kept or the model itself. `moved` says what the model has done since: it was "trained", or another
+    state was "loaded" into it. `path` leads on to the use.
+    """
+
+    where: Where
+    model: str
+    name: str
+    of: Literal["state", "model"]
+    moved: Literal["trained", "loaded"]
+    batchnorm: Answer3
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Thaw:
     """A model that trains in train mode though its BatchNorm was frozen.
 
@@ -368,6 +387,7 @@ class Facts:
     thaws: tuple[Thaw, ...] = ()
     passes: tuple[StochasticPass, ...] = ()
     averages: tuple[Average, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})
@@ -382,7 +402,7 @@ def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
             return
 
 
-def assumption(fact: Forward | Export | Feed | Save | Load) -> str | None:
+def assumption(fact: Forward | Export | Feed | Save | Load | Snapshot) -> str | None:
     """What a claim about BatchNorm takes for granted, to stand behind "assuming that"; None if nothing."""
     if fact.assumed is None and fact.batchnorm == "unknown":
         return f"`{fact.model}` contains BatchNorm"

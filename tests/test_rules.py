@@ -23,6 +23,7 @@ from bnlint.facts import (
     Override,
     Save,
     Setting,
+    Snapshot,
     StochasticPass,
     Thaw,
     Unregistered,
@@ -877,6 +878,40 @@ OPAQUE = layer(
     affine=UNKNOWN,
     track_running_stats=UNKNOWN,
 )
+SNAPSHOT = Snapshot(at(5), "net", "best", "state", "trained", "yes", (step(1), step(2)))
+
+
+class TestAliasedBestState:
+    def test_says_what_is_kept_and_what_moves_it(self):
+        (claim,) = claims("BN409", snapshots=(SNAPSHOT,))
+        assert claim.message == (
+            "`best` holds the tensors of `net` itself, which trains on: weights and BatchNorm statistics move "
+            "with it; keep a `copy.deepcopy` of it."
+        )
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2]
+
+    def test_what_has_no_name_is_a_state(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, name=""),))
+        assert claim.message.startswith("This state holds the tensors of `net` itself, which trains on: ")
+
+    def test_another_state_may_have_been_loaded(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, moved="loaded"),))
+        assert "of `net` itself, which gets another state: weights" in claim.message
+
+    def test_a_model_may_have_two_names(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, of="model"),))
+        assert claim.message.startswith("`best` is only another name of `net`, which trains on: ")
+
+    def test_is_silent_without_batchnorm(self):
+        assert not claims("BN409", snapshots=(replace(SNAPSHOT, batchnorm="no"),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, batchnorm="unknown"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+
 NOTHING_KNOWN = Facts(
     norms=(BLANK, OPAQUE),
     uses=tuple(
@@ -979,6 +1014,11 @@ EVERYTHING = Facts(
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
     passes=(PASS,),
     averages=tuple(replace(AVERAGE, how=how) for how in ("parameters", "AveragedModel")),
+    snapshots=tuple(
+        replace(SNAPSHOT, of=of, batchnorm=batchnorm)
+        for of in ("state", "model")
+        for batchnorm in ("yes", "unknown")
+    ),
 )
 
 
@@ -1010,4 +1050,4 @@ class TestEachRule:
 
 def test_everything_is_unknown_in_each_kind_of_fact():
     filled = {field.name for field in fields(Facts) if getattr(NOTHING_KNOWN, field.name)}
-    assert filled == {field.name for field in fields(Facts)} - {"unregistered"}  # it holds no question
+    assert filled == {field.name for field in fields(Facts)} - {"unregistered", "snapshots"}  # no question

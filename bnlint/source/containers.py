@@ -162,7 +162,7 @@ class Containers:
                 if items is not None and items.held:
                     return items.held[min(turn, len(items.held) - 1)].value
             case Taken():
-                return Taken(source.model, source.what, source.place, fresh=source.fresh)
+                return Taken(source.model, source.what, source.place, fresh=source.fresh, time=source.time)
         return unknown("element")
 
     def any_of(self, source: Value, turn: int) -> Value:

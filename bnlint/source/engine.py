@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
+from bnlint.source.aliased import Aliases
 from bnlint.source.answers import answers, may_answer
 from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
@@ -233,6 +234,7 @@ def link(
         thaws=tuple(Thaws(scripts)),
         passes=tuple(stochastic),
         averages=tuple(Averagings(scripts)),
+        snapshots=tuple(Aliases(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

@@ -394,6 +394,7 @@ class Events:
         """A method that the project does not define, of something that it may know."""
         if name == "step":
             self.mark_training()
+            self.run.kept.stepped(base, place)
             if self.moves_inputs(base):
                 self.forget_training()
         if name in {
@@ -570,6 +571,7 @@ class Events:
         self.mark_training()
         for event in list(self.behind(value)) or list(self.of_this_turn()):
             event.trained = True
+            self.run.kept.trained(event.model, event.place)
 
     def behind(self, value: Value) -> Iterator[Forward]:
         """The model calls that a tensor was computed from."""
@@ -662,6 +664,7 @@ class Events:
         """A call that is recorded and otherwise does nothing."""
         if path in {"torch.save", "pickle.dump", "joblib.dump", "safetensors.torch.save_file"}:
             for arg in args.items[:1]:
+                self.run.kept.saved(arg.value, place)
                 self.saved_whole(arg.value, place)
                 found = self.taken_in(arg.value, 0)
                 whole = {id(taken.model) for taken in found if taken.what in {"buffers", "state_dict"}}
@@ -711,6 +714,7 @@ class Events:
         dropped, merged = self.filters.get(id(state)), isinstance(state, Taken)
         self.record.loads.append(StateLoad(base, args, place, self.calls(), result, dropped, merged))
         self.record.loaded.add(base.key)
+        self.run.kept.loaded(base, args, place)
         self.run.averages.loaded(base.key)
         return result
 

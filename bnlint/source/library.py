@@ -368,6 +368,10 @@ class Library:
         tensors = self.tensors(args)
         return Flow("add", "sum", tuple(tensors), place) if tensors else unknown("sum")
 
+    def handle_deepcopy(self, args: Args, place: Place) -> Value:
+        made = self.handle_copy(args, place)
+        return self.run.kept.copied(made)
+
     def handle_copy(self, args: Args, place: Place) -> Value:
         first = args.value(0)
         if first is None:
@@ -521,7 +525,7 @@ class Library:
             return base
         if name in {"parameters", "named_parameters", "state_dict", "trainable_parameters"}:
             what = "state_dict" if name == "state_dict" else "parameters"
-            return Taken(base, what, place)
+            return run.kept.taken(base, what, place)
         if name in {"buffers", "named_buffers"}:
             return Taken(base, "buffers", place)
         if name == "save" and base.key in run.exports.scripted:
@@ -634,7 +638,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.float": Library.handle_number,
     "builtins.sum": Library.handle_sum,
     "functools.partial": Library.handle_partial,
-    "copy.deepcopy": Library.handle_copy,
+    "copy.deepcopy": Library.handle_deepcopy,
     "copy.copy": Library.handle_copy,
     "itertools.chain": Library.handle_chain,
     "itertools.repeat": Library.handle_repeat,

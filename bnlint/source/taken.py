@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bnlint.source import summary as ir
 from bnlint.source.events import StateSave, words_of
+from bnlint.source.kept import CONVERSIONS
 from bnlint.source.values import Args, Const, Place, Taken, Value, alternatives
 
 if TYPE_CHECKING:
@@ -59,15 +60,19 @@ def attribute(base: Taken, name: str) -> Value | None:
 def method(run: Interpreter, base: Taken, name: str, args: Args) -> Value | None:
     """What a method makes of taken state; None where it is something else."""
     if name in {"clone", "copy"}:
-        return replace(base, fresh=True)
+        return replace(base, fresh=True, time=base.time if name == "copy" else 0)
+    if name in CONVERSIONS:
+        return replace(base, time=0)
     if name in {"items", "values", "keys"} or name in COPIES:
         return base
     if name == "update" and args.items:
+        run.kept.wrote(base)
         updated(run, base, args)
         return Const(None)
     if name in ARRAYS:
         return Taken(base.model, base.what, base.place, form="array")
     if name == "copy_" and args.items:
+        run.kept.wrote(base)
         copied(run, base, args.items[0].value)
         return base
     return run.averages.method(base, name, args)
@@ -141,7 +146,8 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
     if node.kind == "list" and form == "tensors":
         form = "list"
     fresh = isinstance(element, Taken) and element.fresh
-    taken = Taken(source.model, what, run.place(node.span), form=form, fresh=fresh)
+    time = element.time if isinstance(element, Taken) else 0
+    taken = Taken(source.model, what, run.place(node.span), form=form, fresh=fresh, time=time)
     if form == "array" and what == "parameters":
         exchanged(run, taken, run.place(node.span))
     return taken
