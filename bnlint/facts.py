@@ -317,6 +317,24 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Untracked:
+    """A BatchNorm without statistics of its own in a model that is evaluated in eval mode.
+
+    `how` says where they went: it was "built" so, its buffers were "removed", or the flag was "flipped" on
+    the finished layer. The latter keeps the buffers as they are, and eval goes on using them: `trained`
+    says whether the model trains after that. `meant` says whether a name tells that this is on purpose
+    (style transfer, few-shot learning, adaptation at test time). `path` leads to the evaluation.
+    """
+
+    where: Where
+    model: str
+    how: Literal["built", "removed", "flipped"]
+    trained: Answer3
+    meant: Answer3
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Thaw:
     """A model that trains in train mode though its BatchNorm was frozen.
 
@@ -388,6 +406,7 @@ class Facts:
     passes: tuple[StochasticPass, ...] = ()
     averages: tuple[Average, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
+    untracked: tuple[Untracked, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

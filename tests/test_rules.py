@@ -27,6 +27,7 @@ from bnlint.facts import (
     StochasticPass,
     Thaw,
     Unregistered,
+    Untracked,
     Use,
 )
 from bnlint.finding import Step, Where
@@ -912,6 +913,44 @@ class TestAliasedBestState:
         assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
 
 
+UNTRACKED = Untracked(at(5), "net", "built", "unknown", "no", (step(1), step(2)))
+FLIPPED = replace(UNTRACKED, how="flipped", trained="yes")
+
+
+class TestUntrackedStatistics:
+    @pytest.mark.parametrize(
+        ("how", "says"),
+        [
+            (
+                "built",
+                "`track_running_stats=False` makes BatchNorm normalise by the batch in eval mode too: ",
+            ),
+            ("removed", "`running_mean = None` makes BatchNorm normalise by the batch in eval mode too: "),
+        ],
+    )
+    def test_says_that_the_batch_decides(self, how, says):
+        (claim,) = claims("BN403", untracked=(replace(UNTRACKED, how=how),))
+        assert claim.message.startswith(says)
+        assert "what `net` answers" in claim.message
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2]
+
+    def test_a_flipped_flag_leaves_the_buffers(self):
+        (claim,) = claims("BN403", untracked=(FLIPPED,))
+        assert claim.message.startswith("`track_running_stats = False` on a finished layer only ends the ")
+        assert "normalises `net` by the old `running_mean`" in claim.message
+        assert (claim.where, evidence(claim)) == (at(5), [1, 2])
+
+    @pytest.mark.parametrize("trained", ["no", "unknown"])
+    def test_a_flipped_flag_is_harmless_where_nothing_trains(self, trained):
+        assert not claims("BN403", untracked=(replace(FLIPPED, trained=trained),))
+
+    @pytest.mark.parametrize("fact", [UNTRACKED, replace(UNTRACKED, how="removed"), FLIPPED])
+    @pytest.mark.parametrize("meant", ["yes", "unknown"])
+    def test_is_silent_where_it_may_be_meant(self, fact, meant):
+        assert not claims("BN403", untracked=(replace(fact, meant=meant),))
+
+
 NOTHING_KNOWN = Facts(
     norms=(BLANK, OPAQUE),
     uses=tuple(
@@ -964,6 +1003,7 @@ NOTHING_KNOWN = Facts(
     ),
     thaws=(replace(THAW, batchnorm="unknown"),),
     passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
+    untracked=(replace(UNTRACKED, meant="unknown"), replace(FLIPPED, trained="unknown")),
     averages=tuple(
         replace(AVERAGE, **{name: value})
         for name, value in (
@@ -1014,6 +1054,7 @@ EVERYTHING = Facts(
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
     passes=(PASS,),
     averages=tuple(replace(AVERAGE, how=how) for how in ("parameters", "AveragedModel")),
+    untracked=(UNTRACKED, replace(UNTRACKED, how="removed"), FLIPPED),
     snapshots=tuple(
         replace(SNAPSHOT, of=of, batchnorm=batchnorm)
         for of in ("state", "model")

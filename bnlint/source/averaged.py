@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Container, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from bnlint.facts import Answer3, Average
@@ -196,7 +196,7 @@ def averages_alike(args: Args) -> bool:
     return True
 
 
-def is_inside(model: Value, keys: set[Hashable]) -> bool:
+def is_inside(model: Value, keys: Container[Hashable]) -> bool:
     """Whether a called model is one of these, or was drawn from one of them."""
     key: Hashable = model.key if isinstance(model, Obj | Sym) else None
     while key not in keys:

@@ -35,6 +35,7 @@ from bnlint.source.state import State
 from bnlint.source.stochastic import Stochastic
 from bnlint.source.structure import Structure
 from bnlint.source.thawed import Thaws
+from bnlint.source.untracked import Untrackeds
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ def link(
         passes=tuple(stochastic),
         averages=tuple(Averagings(scripts)),
         snapshots=tuple(Aliases(scripts)),
+        untracked=tuple(Untrackeds(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

@@ -123,6 +123,16 @@ class Normalised:
     owner: ClassVal | None
 
 
+class Untracking(NamedTuple):
+    """An attribute of a BatchNorm ended its statistics; `since` counts the forwards before that."""
+
+    norm: Obj | Sym
+    attr: str
+    place: Place
+    calls: tuple[Call, ...]
+    since: int
+
+
 class Functional(NamedTuple):
     """`F.batch_norm` was called by a module's forward; `path` holds each function on the way and its call."""
 
@@ -202,6 +212,8 @@ class Record:
     returned: dict[int, Returned] = field(default_factory=dict)
     switched: list[SetAt] = field(default_factory=list)
     saved_whole: list[SetAt] = field(default_factory=list)
+    untracked: list[Untracking] = field(default_factory=list)
+    tracked: set[Hashable] = field(default_factory=set)
 
 
 class Events:
@@ -363,6 +375,16 @@ class Events:
             off = isinstance(value, Const) and value.value is False
             place = self.run.frame.site or NOT_SET.place
             self.set_mode(base.key, "eval" if off else "unknown", place, "`training` is set")
+
+    def tracking_set(self, base: Value, attr: str, value: Value) -> None:
+        """`norm.track_running_stats = False`, `norm.running_mean = None`: whatever else is set ends that."""
+        if not isinstance(base, Obj | Sym):
+            return
+        if isinstance(value, Const) and not value.value:
+            place, since = self.run.place(self.run.assigning), len(self.record.forwards)
+            self.record.untracked.append(Untracking(base, attr, place, self.calls(), since))
+        else:
+            self.record.tracked.add(base.key)
 
     def training_flag(self, base: Obj | Sym) -> Value:
         """`model.training`"""

@@ -57,6 +57,8 @@ MODULE_BASES: Final = ("Module", "LightningModule", "Sequential", "ModuleList", 
 LOSS_ENDINGS: Final = ("Loss", "Criterion", "loss", "criterion")
 WRAPPERS: Final = frozenset({"module", "_orig_mod"})
 """Attributes under which a wrapper holds the model that it wraps."""
+TRACKING: Final = frozenset({"track_running_stats", "running_mean"})
+"""Attributes of a BatchNorm that decide whether it has statistics of its own."""
 SWITCHES: Final = frozenset({"train", "eval"})
 """Calls in a constructor that decide the mode that a model begins in."""
 
@@ -281,6 +283,8 @@ class Objects:
             self.run.events.flag_set(base, value)
         elif attr == "requires_grad":
             self.run.frozen.flag_set(base, value, self.run.place(self.run.assigning))
+        elif attr in TRACKING:
+            self.run.events.tracking_set(base, attr, value)
         match base:
             case Obj(key=key):
                 self.prepare(base)  # what its constructor sets comes first
@@ -311,18 +315,18 @@ class Objects:
                 parents = self.run.state.get(key) or frozenset()
                 self.run.state.set(key, parents | {parent.key})
 
-    def inside(self, model: Value) -> set[Hashable]:
-        """The keys of a module and of its parts."""
-        keys: set[Hashable] = set()
+    def inside(self, model: Value) -> dict[Hashable, Obj | Sym]:
+        """A module and its parts, by their keys."""
+        found: dict[Hashable, Obj | Sym] = {}
         pending: list[tuple[Value, int]] = [(model, 0)]
         while pending:
             part, depth = pending.pop()
             for _, value in alternatives(part):
-                if isinstance(value, Obj | Sym) and value.key not in keys:
-                    keys.add(value.key)
+                if isinstance(value, Obj | Sym) and value.key not in found:
+                    found[value.key] = value
                     more = self.registered.get(value.key, ()) if depth < DEEPEST_PART else ()
                     pending.extend((child, depth + 1) for child in more)
-        return keys
+        return found
 
     # instances
 
