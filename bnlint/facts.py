@@ -280,6 +280,21 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsaved:
+    """Running statistics that a normalisation of the project keeps where `state_dict()` does not see them.
+
+    `names` are the attributes. `how` says that they are plain "attributes", or buffers that are "not
+    persistent". `used` says whether anything besides the constructor works with them.
+    """
+
+    where: Where
+    cls: str
+    names: tuple[str, str]
+    how: Literal["attributes", "not persistent"]
+    used: Answer3
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """A `load_state_dict`.
 
@@ -407,6 +422,7 @@ class Facts:
     averages: tuple[Average, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
     untracked: tuple[Untracked, ...] = ()
+    unsaved: tuple[Unsaved, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

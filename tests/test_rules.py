@@ -27,6 +27,7 @@ from bnlint.facts import (
     StochasticPass,
     Thaw,
     Unregistered,
+    Unsaved,
     Untracked,
     Use,
 )
@@ -134,6 +135,7 @@ ANSWER = Answer(
 )
 FEED = Feed(at(5), setting(4, evidence=(step(2),)), "net", "yes", path=(step(1),))
 SAVE = Save(at(5), "net", "parameters", "saved", "yes", path=(step(1),))
+UNSAVED = Unsaved(at(5), "Norm", ("running_mean", "running_var"), "attributes", "yes")
 LOAD = Load(at(5), "net", setting(value=False, evidence=(step(2),)), "no", "yes", path=(step(1),))
 
 
@@ -776,6 +778,19 @@ class TestStatisticsNotSaved:
         assert claim.confidence == "medium"
         assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
 
+    @pytest.mark.parametrize(
+        ("how", "why"),
+        [("attributes", "plain attributes"), ("not persistent", "buffers with `persistent=False`")],
+    )
+    def test_a_layer_may_hide_its_own(self, how, why):
+        (claim,) = claims("BN401", unsaved=(replace(UNSAVED, how=how),))
+        assert claim.message.startswith(f"`running_mean` and `running_var` of `Norm` are {why}, so ")
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+
+    @pytest.mark.parametrize("used", ["no", "unknown"])
+    def test_is_silent_where_nobody_uses_them(self, used):
+        assert not claims("BN401", unsaved=(replace(UNSAVED, used=used),))
+
 
 class TestStatisticsNotLoaded:
     def test_an_ignored_strict_takes_one_assumption(self):
@@ -1003,6 +1018,7 @@ NOTHING_KNOWN = Facts(
     ),
     thaws=(replace(THAW, batchnorm="unknown"),),
     passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
+    unsaved=(replace(UNSAVED, used="unknown"),),
     untracked=(replace(UNTRACKED, meant="unknown"), replace(FLIPPED, trained="unknown")),
     averages=tuple(
         replace(AVERAGE, **{name: value})
@@ -1054,6 +1070,7 @@ EVERYTHING = Facts(
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
     passes=(PASS,),
     averages=tuple(replace(AVERAGE, how=how) for how in ("parameters", "AveragedModel")),
+    unsaved=(UNSAVED, replace(UNSAVED, how="not persistent")),
     untracked=(UNTRACKED, replace(UNTRACKED, how="removed"), FLIPPED),
     snapshots=tuple(
         replace(SNAPSHOT, of=of, batchnorm=batchnorm)

@@ -3,7 +3,8 @@
 What it finds
 -------------
 A model's state that is saved, sent or copied by its parameters alone: `parameters()`, `named_parameters()`,
-a filter on `requires_grad`, or a filter of keys that drops the statistics.
+a filter on `requires_grad`, or a filter of keys that drops the statistics. Also a home-made normalisation
+whose running statistics are plain attributes, or buffers with `persistent=False`.
 
 Why it is wrong
 ---------------
@@ -36,13 +37,15 @@ Good
 How to fix it
 -------------
 Take `state_dict()`, which holds parameters and buffers, and give it back with `load_state_dict()`. Where
-parameters are copied one by one, copy `buffers()` the same way.
+parameters are copied one by one, copy `buffers()` the same way. A layer of your own registers its
+statistics with `register_buffer("running_mean", ...)`.
 
 When it is fine
 ---------------
 Adapters whose base model is saved elsewhere with its statistics; a target network that keeps statistics of
 its own by running in train mode; statistics recomputed behind the load with
-`torch.optim.swa_utils.update_bn`.
+`torch.optim.swa_utils.update_bn`. A normalisation that writes its statistics into the state by a method of
+its own.
 
 References
 ----------
@@ -56,7 +59,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bnlint.facts import Facts, Save, assumption
+from bnlint.facts import Facts, Save, Unsaved, assumption
 from bnlint.rule import Claim
 
 SEVERITY = "error"
@@ -67,6 +70,7 @@ TAKEN: Final = {
     "trainable": "the values that require a gradient",
     "filtered": "the entries that the filter lets through",
 }
+WHY: Final = {"attributes": "plain attributes", "not persistent": "buffers with `persistent=False`"}
 DONE: Final = {"saved": "saved", "exchanged": "passed on"}
 
 
@@ -81,6 +85,18 @@ def check(facts: Facts) -> Iterator[Claim]:
                 batchnorm="yes" | "unknown",
             ):
                 yield _claim(save)
+    for unsaved in facts.unsaved:
+        match unsaved:
+            case Unsaved(how="attributes" | "not persistent" as how, used="yes"):
+                yield Claim(unsaved.where, _message(unsaved, WHY[how]))
+
+
+def _message(unsaved: Unsaved, why: str) -> str:
+    mean, variance = unsaved.names
+    return (
+        f"`{mean}` and `{variance}` of `{unsaved.cls}` are {why}, so `state_dict()` leaves them out and a "
+        f"restored model evaluates without them; use `register_buffer`."
+    )
 
 
 def _claim(save: Save) -> Claim:

@@ -35,6 +35,7 @@ from bnlint.source.state import State
 from bnlint.source.stochastic import Stochastic
 from bnlint.source.structure import Structure
 from bnlint.source.thawed import Thaws
+from bnlint.source.unsaved import unsaved
 from bnlint.source.untracked import Untrackeds
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
@@ -237,6 +238,7 @@ def link(
         averages=tuple(Averagings(scripts)),
         snapshots=tuple(Aliases(scripts)),
         untracked=tuple(Untrackeds(scripts)),
+        unsaved=tuple(unsaved(run, project.classes)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),
