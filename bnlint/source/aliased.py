@@ -39,10 +39,11 @@ DONE: Final = {
 
 
 class Setting(NamedTuple):
-    """The statement that keeps something, its target, the conditions around it, and whether a loop is."""
+    """What keeps something: the target, the conditions around it, and the model as it is written."""
 
     target: ir.Expr | None
     tests: tuple[ir.Expr, ...]
+    model: str = ""
 
 
 class Aliases:
@@ -78,7 +79,7 @@ class Aliases:
 
     def fact(self, reuse: Reuse, setting: Setting) -> Snapshot:
         kept, moved = reuse.kept, reuse.moved
-        model = self.scripts.name(kept.model)
+        model = setting.model or self.scripts.name(kept.model)
         name = "" if setting.target is None else spell(setting.target)
         how = f"`{model}` trains on here" if moved.trained else f"`{model}` gets another state here"
         return Snapshot(
@@ -212,11 +213,11 @@ def setting_of(body: ir.Block, span: ir.Span) -> Setting | None:
         match stmt:
             case ir.Assign(targets=(target, *_), value=value, span=whole):
                 if whole == span or holds(value, span):
-                    return Setting(target_of(target, value, span), tests)
+                    return Setting(target_of(target, value, span), tests, written(value, span))
             case ir.Declare(target=target, value=ir.Call() as value) if holds(value, span):
-                return Setting(target, tests)
+                return Setting(target, tests, written(value, span))
             case ir.Do(value=value) | ir.Return(value=ir.Call() as value) if holds(value, span):
-                return Setting(None, tests)
+                return Setting(None, tests, written(value, span))
     return None
 
 
@@ -226,6 +227,15 @@ def target_of(target: ir.Expr, value: ir.Expr, span: ir.Span) -> ir.Expr:
         case ir.Display(items=targets), ir.Display(items=values) if len(targets) == len(values):
             return next((t for t, v in zip(targets, values, strict=True) if holds(v, span)), target)
     return target
+
+
+def written(value: ir.Expr, span: ir.Span) -> str:
+    """How the source calls the model whose state is taken at a place, or that gets another name."""
+    for part in expressions((ir.Do(value, span),)):
+        match part:
+            case ir.Call(func=ir.Get(base=base), span=place) if place == span:
+                return spell(base)
+    return spell(value) if isinstance(value, ir.Name | ir.Get) else ""
 
 
 def holds(value: ir.Expr, span: ir.Span) -> bool:
