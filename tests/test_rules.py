@@ -902,7 +902,7 @@ class TestAliasedBestState:
         (claim,) = claims("BN409", snapshots=(SNAPSHOT,))
         assert claim.message == (
             "`best` holds the tensors of `net` itself, which trains on: weights and BatchNorm statistics move "
-            "with it; keep a `copy.deepcopy` of it."
+            "with it; keep a `copy.deepcopy` of the state."
         )
         assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
         assert evidence(claim) == [1, 2]

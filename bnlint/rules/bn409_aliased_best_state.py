@@ -95,11 +95,11 @@ def _message(snapshot: Snapshot) -> str:
     if snapshot.of == "model":
         return (
             f"`{snapshot.name}` is only another name of `{model}`, which trains on: its weights and its "
-            f"BatchNorm statistics keep moving; keep a `copy.deepcopy` of it."
+            f"BatchNorm statistics keep moving; keep a `copy.deepcopy` of the model."
         )
     kept = f"`{snapshot.name}`" if snapshot.name else "This state"
     then = "trains on" if snapshot.moved == "trained" else "gets another state"
     return (
         f"{kept} holds the tensors of `{model}` itself, which {then}: weights and BatchNorm statistics move "
-        f"with it; keep a `copy.deepcopy` of it."
+        f"with it; keep a `copy.deepcopy` of the state."
     )

@@ -226,16 +226,23 @@ class Kept:
 
     def assigned(self, target: ir.Expr, given: ir.Expr, value: Value) -> None:
         """`best_model = model` keeps no more than the name; whatever else is assigned ends that."""
-        name = target.id if isinstance(target, ir.Name) else target.attr if isinstance(target, ir.Get) else ""
-        if "best" not in name or self.run.eager or not is_model_name(name):
-            return
-        kept: Value = Const(None)
-        value = self.run.force(value)
+        match target, given:
+            case ir.Display(items=targets), ir.Display(items=values) if len(targets) == len(values):
+                for one, source in zip(targets, values, strict=True):
+                    if isinstance(source, ir.Name | ir.Get | ir.Lit) and is_best_model(one):
+                        self.assigned(one, source, self.run.eval(source))
+            case ir.Name() | ir.Get(), _ if is_best_model(target) and not self.run.eager:
+                self.renamed(target, given, self.run.force(value))
+
+    def renamed(self, target: ir.Expr, given: ir.Expr, value: Value) -> None:
         if isinstance(given, ir.Name | ir.Get) and isinstance(value, Obj | Sym):
-            place = self.run.place(self.run.assigning)
-            kept = self.taken(value, WHOLE, place)
-            self.aliases.add(name)
-        if name in self.aliases:
+            kept: Value = self.taken(value, WHOLE, self.run.place(self.run.assigning))
+            self.aliases.add(name_of(target))
+        elif isinstance(value, Obj | Sym):
+            kept = Taken(value, WHOLE, self.run.place(self.run.assigning))  # a copy, or another model
+        else:
+            kept = Const(None)
+        if name_of(target) in self.aliases:
             self.run.assign(second_name(target), kept)
 
     def called(self, node: ir.Call, place: Place) -> None:
@@ -247,10 +254,20 @@ class Kept:
             self.read(part, "used", place)
 
     def read(self, node: ir.Expr, use: UseOf, place: Place) -> None:
-        name = node.id if isinstance(node, ir.Name) else node.attr if isinstance(node, ir.Get) else ""
-        if name in self.aliases and not self.run.eager:
+        if name_of(node) in self.aliases and not self.run.eager:
             found = self.run.eval(second_name(node))
             self.uses([(g, v) for g, v in alternatives(found) if isinstance(v, Taken)], use, place)
+
+
+def name_of(node: ir.Expr) -> str:
+    """The name of a variable or an attribute."""
+    return node.id if isinstance(node, ir.Name) else node.attr if isinstance(node, ir.Get) else ""
+
+
+def is_best_model(target: ir.Expr) -> bool:
+    """Whether something is called as the best of several models is."""
+    name = name_of(target)
+    return "best" in name and is_model_name(name)
 
 
 def second_name(node: ir.Expr) -> ir.Expr:
