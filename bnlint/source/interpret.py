@@ -522,7 +522,9 @@ class Interpreter:
                 self.state.set((base.key, ENTRIES), Entries({**entries.held, name: value}, entries.open))
             case DictVal(), _:
                 entries = self.state.get((base.key, ENTRIES)) or Entries({})
-                self.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
+                what = taken.filled(index, value)
+                held = entries.held if what is None else {**entries.held, ("all", what): value}
+                self.state.set((base.key, ENTRIES), Entries(held, open=True))
             case ((Sym() | Obj()), Const(value=str() | int() as name)):
                 self.state.set((base.key, f"[{name}]"), value)
             case ListVal(), Const(value=int() as at):

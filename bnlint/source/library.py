@@ -279,6 +279,13 @@ class Library:
             return self.handle_wrap(args, place, "list")
         return self.run.new_list("list", items.held, place, open=items.open)
 
+    def handle_filter(self, args: Args, place: Place) -> Value:
+        """`filter(lambda p: p.requires_grad, model.parameters())`"""
+        test, source = args.value(0), self.run.force(args.value(1) or unknown())
+        if isinstance(test, Func) and isinstance(source, Taken):
+            return taken.sifted(source, test.function, place)
+        return self.other_call("builtins.filter", args, place)
+
     def handle_dict(self, args: Args, place: Place) -> Value:
         held: dict[Any, Value] = {}
         is_open = args.open
@@ -625,6 +632,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.len": Library.handle_len,
     "builtins.list": Library.handle_list,
     "builtins.tuple": Library.handle_list,
+    "builtins.filter": Library.handle_filter,
     "builtins.dict": Library.handle_dict,
     "collections.OrderedDict": Library.handle_dict,
     "builtins.isinstance": Library.handle_isinstance,

@@ -153,6 +153,22 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
     return taken
 
 
+def sifted(source: Taken, test: ir.Function, place: Place) -> Taken:
+    """What `filter` leaves of a model's state."""
+    what = source.what
+    for stmt in test.body:
+        if isinstance(stmt, ir.Return) and stmt.value is not None:
+            what = filtered(what, stmt.value)
+    return replace(source, what=what, place=place, form="list")
+
+
+def filled(index: Value, value: Value) -> str | None:
+    """What a dict holds a model's all of, once a loop has filled it: `state[name] = parameter`."""
+    if not isinstance(index, Taken) or not isinstance(value, Taken) or index.model is not value.model:
+        return None
+    return value.what if value.what in {"parameters", "buffers"} else None
+
+
 def filtered(what: str, test: ir.Expr) -> str:
     """What a filter leaves: its words tell."""
     text = words_of(test)
