@@ -266,12 +266,13 @@ class Save:
     """State of a model that leaves it: written to a file, sent, or copied into another model.
 
     `what` is what was taken: "parameters" (also `named_parameters`), "trainable" (a filter on
-    `requires_grad`), "filtered" (a key filter that drops the statistics), "state_dict".
+    `requires_grad`), "nothing" (that filter on detached tensors), "filtered" (a key filter that drops the
+    statistics), "state_dict".
     """
 
     where: Where
     model: str
-    what: Literal["parameters", "trainable", "filtered", "state_dict", "unknown"]
+    what: Literal["parameters", "trainable", "nothing", "filtered", "state_dict", "unknown"]
     how: Literal["saved", "exchanged", "unknown"]
     batchnorm: Answer3
     buffers_beside: Answer3 = "no"
@@ -335,15 +336,15 @@ class Snapshot:
 class Untracked:
     """A BatchNorm without statistics of its own in a model that is evaluated in eval mode.
 
-    `how` says where they went: it was "built" so, its buffers were "removed", or the flag was "flipped" on
-    the finished layer. The latter keeps the buffers as they are, and eval goes on using them: `trained`
-    says whether the model trains after that. `meant` says whether a name tells that this is on purpose
-    (style transfer, few-shot learning, adaptation at test time). `path` leads to the evaluation.
+    `how` says how that came: it was "built" so, or the flag was "flipped" on the finished layer. The latter
+    keeps the buffers as they are, and eval goes on using them: `trained` says whether the model trains after
+    that. `meant` says whether a name tells that this is on purpose (style transfer, few-shot learning,
+    adaptation at test time). `path` leads to the evaluation.
     """
 
     where: Where
     model: str
-    how: Literal["built", "removed", "flipped"]
+    how: Literal["built", "flipped"]
     trained: Answer3
     meant: Answer3
     path: tuple[Step, ...] = ()

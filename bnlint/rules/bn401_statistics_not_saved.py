@@ -3,8 +3,9 @@
 What it finds
 -------------
 A model's state that is saved, sent or copied by its parameters alone: `parameters()`, `named_parameters()`,
-a filter on `requires_grad`, or a filter of keys that drops the statistics. Also a home-made normalisation
-whose running statistics are plain attributes, or buffers with `persistent=False`.
+a filter on `requires_grad` (which lets nothing at all through of a plain `state_dict()`), or a filter of
+keys that drops the statistics. Also a home-made normalisation whose running statistics are plain
+attributes, or buffers with `persistent=False`.
 
 Why it is wrong
 ---------------
@@ -79,7 +80,7 @@ def check(facts: Facts) -> Iterator[Claim]:
     for save in facts.saves:
         match save:
             case Save(
-                what="parameters" | "trainable" | "filtered",
+                what="parameters" | "trainable" | "nothing" | "filtered",
                 how="saved" | "exchanged",
                 buffers_beside="no",
                 batchnorm="yes" | "unknown",
@@ -100,8 +101,19 @@ def _message(unsaved: Unsaved, why: str) -> str:
 
 
 def _claim(save: Save) -> Claim:
-    message = (
+    message = _nothing(save) if save.what == "nothing" else _too_little(save)
+    return Claim(save.where, message, save.path).assuming(assumption(save))
+
+
+def _nothing(save: Save) -> str:
+    return (
+        f"Nothing of `{save.model}` is {DONE[save.how]}: the tensors of `state_dict()` are detached and none "
+        f"requires a gradient, neither weights nor BatchNorm's `running_mean`; leave the filter out."
+    )
+
+
+def _too_little(save: Save) -> str:
+    return (
         f"Of `{save.model}` only {TAKEN[save.what]} are {DONE[save.how]}: BatchNorm's `running_mean` and "
         f"`running_var` are buffers and stay behind; use `{save.model}.state_dict()`."
     )
-    return Claim(save.where, message, save.path).assuming(assumption(save))

@@ -2,8 +2,8 @@
 
 What it finds
 -------------
-BatchNorm built with `track_running_stats=False`, or whose `running_mean` is set to None, in a model that is
-evaluated in eval mode. Also the flag that is set to False on a finished layer of a model that trains on.
+BatchNorm built with `track_running_stats=False` in a model that is evaluated in eval mode. Also the flag
+that is set to False on a finished layer of a model that trains on.
 
 Why it is wrong
 ---------------
@@ -61,7 +61,7 @@ do the same in both modes; to freeze a layer call `eval()` on it.
 When it is fine
 ---------------
 Style transfer, generators, few-shot learning and adaptation at test time (TENT), which want the statistics
-of the batch; a model that only trains.
+of the batch; a model that only trains. Whoever sets `running_mean` to None as well asks for them.
 
 References
 ----------
@@ -72,7 +72,6 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from bnlint.facts import Facts, Untracked
 from bnlint.rule import Claim
@@ -80,23 +79,21 @@ from bnlint.rule import Claim
 SEVERITY = "warning"
 ENGINES = "SR"
 
-CAUSE: Final = {"built": "`track_running_stats=False`", "removed": "`running_mean = None`"}
-
 
 def check(facts: Facts) -> Iterator[Claim]:
     """A model that is evaluated with the statistics of the batch, or with those of long ago."""
     for untracked in facts.untracked:
         match untracked:
-            case Untracked(how="built" | "removed" as how, meant="no"):
-                yield Claim(untracked.where, _by_the_batch(untracked, CAUSE[how]), untracked.path)
+            case Untracked(how="built", meant="no"):
+                yield Claim(untracked.where, _by_the_batch(untracked), untracked.path)
             case Untracked(how="flipped", trained="yes", meant="no"):
                 yield Claim(untracked.where, _by_old_ones(untracked), untracked.path)
 
 
-def _by_the_batch(untracked: Untracked, cause: str) -> str:
+def _by_the_batch(untracked: Untracked) -> str:
     return (
-        f"{cause} makes BatchNorm normalise by the batch in eval mode too: what `{untracked.model}` answers "
-        f"for a sample depends on the others; leave the statistics on."
+        f"`track_running_stats=False` makes BatchNorm normalise by the batch in eval mode too: what "
+        f"`{untracked.model}` answers for a sample depends on the others; leave the statistics on."
     )
 
 

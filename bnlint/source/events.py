@@ -124,10 +124,9 @@ class Normalised:
 
 
 class Untracking(NamedTuple):
-    """An attribute of a BatchNorm ended its statistics; `since` counts the forwards before that."""
+    """The flag of a BatchNorm was set to False; `since` counts the forwards before that."""
 
     norm: Obj | Sym
-    attr: str
     place: Place
     calls: tuple[Call, ...]
     since: int
@@ -214,6 +213,7 @@ class Record:
     saved_whole: list[SetAt] = field(default_factory=list)
     untracked: list[Untracking] = field(default_factory=list)
     tracked: set[Hashable] = field(default_factory=set)
+    emptied: set[Hashable] = field(default_factory=set)
 
 
 class Events:
@@ -377,12 +377,14 @@ class Events:
             self.set_mode(base.key, "eval" if off else "unknown", place, "`training` is set")
 
     def tracking_set(self, base: Value, attr: str, value: Value) -> None:
-        """`norm.track_running_stats = False`, `norm.running_mean = None`: whatever else is set ends that."""
+        """`norm.track_running_stats = False`, until something else is set; `norm.running_mean = None`"""
         if not isinstance(base, Obj | Sym):
             return
-        if isinstance(value, Const) and not value.value:
+        if attr == "running_mean":
+            self.record.emptied.add(base.key)
+        elif isinstance(value, Const) and not value.value:
             place, since = self.run.place(self.run.assigning), len(self.record.forwards)
-            self.record.untracked.append(Untracking(base, attr, place, self.calls(), since))
+            self.record.untracked.append(Untracking(base, place, self.calls(), since))
         else:
             self.record.tracked.add(base.key)
 

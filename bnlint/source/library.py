@@ -532,7 +532,7 @@ class Library:
             return base
         if name in {"parameters", "named_parameters", "state_dict", "trainable_parameters"}:
             what = "state_dict" if name == "state_dict" else "parameters"
-            return run.kept.taken(base, what, place)
+            return taken.attached(run.kept.taken(base, what, place), args)
         if name in {"buffers", "named_buffers"}:
             return Taken(base, "buffers", place)
         if name == "save" and base.key in run.exports.scripted:

@@ -513,7 +513,7 @@ class Scripts:
             what = event.taken.what
             if any(isinstance(m, Obj) and m.key in averaged for m in (event.taken.model, event.into)):
                 continue  # its first step, or its way back: one bug is one finding
-            if what not in {"parameters", "trainable", "filtered"}:
+            if what not in {"parameters", "trainable", "nothing", "filtered"}:
                 continue
             if what == "trainable" and self.is_adapted(event.taken.model):
                 continue

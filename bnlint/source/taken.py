@@ -37,6 +37,14 @@ BUFFERS: Final = frozenset(
 """Calls that show that somebody thought of the buffers."""
 
 
+def attached(base: Taken, args: Args) -> Taken:
+    """`state_dict(keep_vars=True)` holds the parameters themselves."""
+    keeps = args.value(2, "keep_vars")
+    if isinstance(keeps, Const) and keeps.value is False:
+        return base
+    return base if keeps is None else replace(base, form="variables")
+
+
 def listed(base: Taken) -> Taken:
     """`list(model.parameters())`: what is added to a list is added to no tensor."""
     return replace(base, form="list") if base.form == "tensors" else base
@@ -139,7 +147,7 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
         return None
     what = source.what
     for test in node.loops[0].tests:
-        what = filtered(what, test)
+        what = filtered(what, test, attached=source.form == "variables")
     form = element.form if isinstance(element, Taken) else "other"
     if form == "other":
         return None
@@ -158,7 +166,7 @@ def sifted(source: Taken, test: ir.Function, place: Place) -> Taken:
     what = source.what
     for stmt in test.body:
         if isinstance(stmt, ir.Return) and stmt.value is not None:
-            what = filtered(what, stmt.value)
+            what = filtered(what, stmt.value, attached=source.form == "variables")
     return replace(source, what=what, place=place, form="list")
 
 
@@ -169,16 +177,33 @@ def filled(index: Value, value: Value) -> str | None:
     return value.what if value.what in {"parameters", "buffers"} else None
 
 
-def filtered(what: str, test: ir.Expr) -> str:
-    """What a filter leaves: its words tell."""
+def filtered(what: str, test: ir.Expr, *, attached: bool = False) -> str:
+    """What a filter leaves: its words tell.
+
+    The tensors of a state are detached, unless it is taken with `keep_vars`: then none requires a gradient.
+    """
     text = words_of(test)
     if what == "buffers":
         return what
     if "requires_grad" in text:
-        return "trainable"
+        if not asks_for_gradients(test):
+            return "unknown"
+        return "nothing" if what == "state_dict" and not attached else "trainable"
     if "num_batches_tracked" in text and "running" not in text:
         return what
     return "filtered" if drops_statistics(test) else "unknown"
+
+
+def asks_for_gradients(test: ir.Expr) -> bool:
+    """Whether only what requires a gradient gets through."""
+    match test:
+        case ir.Get(attr="requires_grad"):
+            return True
+        case ir.Compare(op="==" | "is", left=ir.Get(attr="requires_grad"), right=ir.Lit(value=True)):
+            return True
+        case ir.Logic(op="and", parts=parts):
+            return any(map(asks_for_gradients, parts))
+    return False
 
 
 def picked(run: Interpreter, node: ir.Comp, made: Value) -> None:

@@ -56,13 +56,9 @@ class Untrackeds:
         for one in self.record.untracked:
             owner = one.norm.key
             known = owner in inside or (isinstance(owner, tuple) and owner[0] in inside)
-            if known and owner not in self.record.tracked and one.since <= number:
-                how: Literal["flipped", "removed"] = (
-                    "flipped" if one.attr == "track_running_stats" else "removed"
-                )
-                if how == "removed" or not self.is_removed(one):
-                    trained = self.trained_between(event, one.since)
-                    yield self.fact(event, where_of(one.place), how, one.norm, one.calls, trained)
+            if known and one.since <= number and not self.is_undone(one):
+                trained = self.trained_between(event, one.since)
+                yield self.fact(event, where_of(one.place), "flipped", one.norm, one.calls, trained)
 
     def is_built_without(self, part: Obj) -> bool:
         if self.run.objects.kind(part) != "batchnorm":
@@ -70,10 +66,9 @@ class Untrackeds:
         layer = self.scripts.structure.layer(part)
         return layer is not None and layer.value("track_running_stats") is False
 
-    def is_removed(self, one: events.Untracking) -> bool:
-        """Whether the buffers of the same layers are taken away as well: then the flag says no more."""
-        removed = (other for other in self.record.untracked if other.attr != one.attr)
-        return any(other.norm.key == one.norm.key for other in removed)
+    def is_undone(self, one: events.Untracking) -> bool:
+        """Whether the flag comes back, or somebody removes the buffers too and knows what eval does then."""
+        return one.norm.key in self.record.tracked or one.norm.key in self.record.emptied
 
     def trained_between(self, event: events.Forward, since: int) -> Answer3:
         """Whether the model trains in train mode after the flag was flipped."""
@@ -88,7 +83,7 @@ class Untrackeds:
         self,
         event: events.Forward,
         where: Where,
-        how: Literal["built", "removed", "flipped"],
+        how: Literal["built", "flipped"],
         norm: Value,
         calls: tuple[events.Call, ...] = (),
         trained: Answer3 = "unknown",
