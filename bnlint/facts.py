@@ -266,17 +266,33 @@ class Save:
     """State of a model that leaves it: written to a file, sent, or copied into another model.
 
     `what` is what was taken: "parameters" (also `named_parameters`), "trainable" (a filter on
-    `requires_grad`), "filtered" (a key filter that drops the statistics), "state_dict".
+    `requires_grad`), "nothing" (that filter on detached tensors), "filtered" (a key filter that drops the
+    statistics), "state_dict".
     """
 
     where: Where
     model: str
-    what: Literal["parameters", "trainable", "filtered", "state_dict", "unknown"]
+    what: Literal["parameters", "trainable", "nothing", "filtered", "state_dict", "unknown"]
     how: Literal["saved", "exchanged", "unknown"]
     batchnorm: Answer3
     buffers_beside: Answer3 = "no"
     path: tuple[Step, ...] = ()
     assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """Running statistics that a normalisation of the project keeps where `state_dict()` does not see them.
+
+    `names` are the attributes. `how` says that they are plain "attributes", or buffers that are "not
+    persistent". `used` says whether anything besides the constructor works with them.
+    """
+
+    where: Where
+    cls: str
+    names: tuple[str, str]
+    how: Literal["attributes", "not persistent"]
+    used: Answer3
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +311,43 @@ class Load:
     filtered: Step | None = None
     path: tuple[Step, ...] = ()
     assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State of a model that is kept without a copy, and used after the model has moved on.
+
+    `name` is what it is kept as, empty where it has no name of its own. `of` says whether `state_dict()`
+    is kept or the model itself. `moved` says what the model has done since: it was "trained", or another
+    state was "loaded" into it. `path` leads on to the use.
+    """
+
+    where: Where
+    model: str
+    name: str
+    of: Literal["state", "model"]
+    moved: Literal["trained", "loaded"]
+    batchnorm: Answer3
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Untracked:
+    """A BatchNorm without statistics of its own in a model that is evaluated in eval mode.
+
+    `how` says how that came: it was "built" so, or the flag was "flipped" on the finished layer. The latter
+    keeps the buffers as they are, and eval goes on using them: `trained` says whether the model trains after
+    that. `meant` says whether a name tells that this is on purpose (style transfer, few-shot learning,
+    adaptation at test time). `path` leads to the evaluation.
+    """
+
+    where: Where
+    model: str
+    how: Literal["built", "flipped"]
+    trained: Answer3
+    meant: Answer3
+    path: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +421,9 @@ class Facts:
     thaws: tuple[Thaw, ...] = ()
     passes: tuple[StochasticPass, ...] = ()
     averages: tuple[Average, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    untracked: tuple[Untracked, ...] = ()
+    unsaved: tuple[Unsaved, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})
@@ -382,7 +438,7 @@ def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
             return
 
 
-def assumption(fact: Forward | Export | Feed | Save | Load) -> str | None:
+def assumption(fact: Forward | Export | Feed | Save | Load | Snapshot) -> str | None:
     """What a claim about BatchNorm takes for granted, to stand behind "assuming that"; None if nothing."""
     if fact.assumed is None and fact.batchnorm == "unknown":
         return f"`{fact.model}` contains BatchNorm"

@@ -23,9 +23,12 @@ from bnlint.facts import (
     Override,
     Save,
     Setting,
+    Snapshot,
     StochasticPass,
     Thaw,
     Unregistered,
+    Unsaved,
+    Untracked,
     Use,
 )
 from bnlint.finding import Step, Where
@@ -132,6 +135,7 @@ ANSWER = Answer(
 )
 FEED = Feed(at(5), setting(4, evidence=(step(2),)), "net", "yes", path=(step(1),))
 SAVE = Save(at(5), "net", "parameters", "saved", "yes", path=(step(1),))
+UNSAVED = Unsaved(at(5), "Norm", ("running_mean", "running_var"), "attributes", "yes")
 LOAD = Load(at(5), "net", setting(value=False, evidence=(step(2),)), "no", "yes", path=(step(1),))
 
 
@@ -755,6 +759,13 @@ class TestStatisticsNotSaved:
         assert claim.message.startswith(f"Of `net` {says}: ")
         assert evidence(claim) == [1]
 
+    def test_a_detached_state_needs_no_gradient(self):
+        (claim,) = claims("BN401", saves=(replace(SAVE, what="nothing"),))
+        assert claim.message.startswith(
+            "Nothing of `net` is saved: the tensors of `state_dict()` are detached"
+        )
+        assert (claim.where, claim.confidence, evidence(claim)) == (at(5), "high", [1])
+
     @pytest.mark.parametrize(
         "harmless",
         [
@@ -773,6 +784,19 @@ class TestStatisticsNotSaved:
         (claim,) = claims("BN401", saves=(replace(SAVE, batchnorm="unknown"),))
         assert claim.confidence == "medium"
         assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+    @pytest.mark.parametrize(
+        ("how", "why"),
+        [("attributes", "plain attributes"), ("not persistent", "buffers with `persistent=False`")],
+    )
+    def test_a_layer_may_hide_its_own(self, how, why):
+        (claim,) = claims("BN401", unsaved=(replace(UNSAVED, how=how),))
+        assert claim.message.startswith(f"`running_mean` and `running_var` of `Norm` are {why}, so ")
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+
+    @pytest.mark.parametrize("used", ["no", "unknown"])
+    def test_is_silent_where_nobody_uses_them(self, used):
+        assert not claims("BN401", unsaved=(replace(UNSAVED, used=used),))
 
 
 class TestStatisticsNotLoaded:
@@ -877,6 +901,70 @@ OPAQUE = layer(
     affine=UNKNOWN,
     track_running_stats=UNKNOWN,
 )
+SNAPSHOT = Snapshot(at(5), "net", "best", "state", "trained", "yes", (step(1), step(2)))
+
+
+class TestAliasedBestState:
+    def test_says_what_is_kept_and_what_moves_it(self):
+        (claim,) = claims("BN409", snapshots=(SNAPSHOT,))
+        assert claim.message == (
+            "`best` holds the tensors of `net` itself, which trains on: weights and BatchNorm statistics move "
+            "with it; keep a `copy.deepcopy` of the state."
+        )
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2]
+
+    def test_what_has_no_name_is_a_state(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, name=""),))
+        assert claim.message.startswith("This state holds the tensors of `net` itself, which trains on: ")
+
+    def test_another_state_may_have_been_loaded(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, moved="loaded"),))
+        assert "of `net` itself, which gets another state: weights" in claim.message
+
+    def test_a_model_may_have_two_names(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, of="model"),))
+        assert claim.message.startswith("`best` is only another name of `net`, which trains on: ")
+
+    def test_is_silent_without_batchnorm(self):
+        assert not claims("BN409", snapshots=(replace(SNAPSHOT, batchnorm="no"),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN409", snapshots=(replace(SNAPSHOT, batchnorm="unknown"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `net` contains BatchNorm).")
+
+
+UNTRACKED = Untracked(at(5), "net", "built", "unknown", "no", (step(1), step(2)))
+FLIPPED = replace(UNTRACKED, how="flipped", trained="yes")
+
+
+class TestUntrackedStatistics:
+    def test_says_that_the_batch_decides(self):
+        (claim,) = claims("BN403", untracked=(UNTRACKED,))
+        assert claim.message.startswith(
+            "`track_running_stats=False` makes BatchNorm normalise by the batch in "
+        )
+        assert "what `net` answers" in claim.message
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert evidence(claim) == [1, 2]
+
+    def test_a_flipped_flag_leaves_the_buffers(self):
+        (claim,) = claims("BN403", untracked=(FLIPPED,))
+        assert claim.message.startswith("`track_running_stats = False` on a finished layer only ends the ")
+        assert "normalises `net` by the old `running_mean`" in claim.message
+        assert (claim.where, evidence(claim)) == (at(5), [1, 2])
+
+    @pytest.mark.parametrize("trained", ["no", "unknown"])
+    def test_a_flipped_flag_is_harmless_where_nothing_trains(self, trained):
+        assert not claims("BN403", untracked=(replace(FLIPPED, trained=trained),))
+
+    @pytest.mark.parametrize("fact", [UNTRACKED, FLIPPED])
+    @pytest.mark.parametrize("meant", ["yes", "unknown"])
+    def test_is_silent_where_it_may_be_meant(self, fact, meant):
+        assert not claims("BN403", untracked=(replace(fact, meant=meant),))
+
+
 NOTHING_KNOWN = Facts(
     norms=(BLANK, OPAQUE),
     uses=tuple(
@@ -929,6 +1017,8 @@ NOTHING_KNOWN = Facts(
     ),
     thaws=(replace(THAW, batchnorm="unknown"),),
     passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
+    unsaved=(replace(UNSAVED, used="unknown"),),
+    untracked=(replace(UNTRACKED, meant="unknown"), replace(FLIPPED, trained="unknown")),
     averages=tuple(
         replace(AVERAGE, **{name: value})
         for name, value in (
@@ -974,11 +1064,18 @@ EVERYTHING = Facts(
         for batchnorm in ("yes", "no", "unknown")
     ),
     feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
-    saves=(SAVE, replace(SAVE, batchnorm="unknown")),
+    saves=(SAVE, replace(SAVE, batchnorm="unknown"), replace(SAVE, what="nothing")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),
     passes=(PASS,),
     averages=tuple(replace(AVERAGE, how=how) for how in ("parameters", "AveragedModel")),
+    unsaved=(UNSAVED, replace(UNSAVED, how="not persistent")),
+    untracked=(UNTRACKED, FLIPPED),
+    snapshots=tuple(
+        replace(SNAPSHOT, of=of, batchnorm=batchnorm)
+        for of in ("state", "model")
+        for batchnorm in ("yes", "unknown")
+    ),
 )
 
 
@@ -1010,4 +1107,4 @@ class TestEachRule:
 
 def test_everything_is_unknown_in_each_kind_of_fact():
     filled = {field.name for field in fields(Facts) if getattr(NOTHING_KNOWN, field.name)}
-    assert filled == {field.name for field in fields(Facts)} - {"unregistered"}  # it holds no question
+    assert filled == {field.name for field in fields(Facts)} - {"unregistered", "snapshots"}  # no question

@@ -3,7 +3,9 @@
 What it finds
 -------------
 A model's state that is saved, sent or copied by its parameters alone: `parameters()`, `named_parameters()`,
-a filter on `requires_grad`, or a filter of keys that drops the statistics.
+a filter on `requires_grad` (which lets nothing at all through of a plain `state_dict()`), or a filter of
+keys that drops the statistics. Also a home-made normalisation whose running statistics are plain
+attributes, or buffers with `persistent=False`.
 
 Why it is wrong
 ---------------
@@ -36,13 +38,15 @@ Good
 How to fix it
 -------------
 Take `state_dict()`, which holds parameters and buffers, and give it back with `load_state_dict()`. Where
-parameters are copied one by one, copy `buffers()` the same way.
+parameters are copied one by one, copy `buffers()` the same way. A layer of your own registers its
+statistics with `register_buffer("running_mean", ...)`.
 
 When it is fine
 ---------------
 Adapters whose base model is saved elsewhere with its statistics; a target network that keeps statistics of
 its own by running in train mode; statistics recomputed behind the load with
-`torch.optim.swa_utils.update_bn`.
+`torch.optim.swa_utils.update_bn`. A normalisation that writes its statistics into the state by a method of
+its own.
 
 References
 ----------
@@ -56,7 +60,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bnlint.facts import Facts, Save, assumption
+from bnlint.facts import Facts, Save, Unsaved, assumption
 from bnlint.rule import Claim
 
 SEVERITY = "error"
@@ -67,6 +71,7 @@ TAKEN: Final = {
     "trainable": "the values that require a gradient",
     "filtered": "the entries that the filter lets through",
 }
+WHY: Final = {"attributes": "plain attributes", "not persistent": "buffers with `persistent=False`"}
 DONE: Final = {"saved": "saved", "exchanged": "passed on"}
 
 
@@ -75,17 +80,40 @@ def check(facts: Facts) -> Iterator[Claim]:
     for save in facts.saves:
         match save:
             case Save(
-                what="parameters" | "trainable" | "filtered",
+                what="parameters" | "trainable" | "nothing" | "filtered",
                 how="saved" | "exchanged",
                 buffers_beside="no",
                 batchnorm="yes" | "unknown",
             ):
                 yield _claim(save)
+    for unsaved in facts.unsaved:
+        match unsaved:
+            case Unsaved(how="attributes" | "not persistent" as how, used="yes"):
+                yield Claim(unsaved.where, _message(unsaved, WHY[how]))
+
+
+def _message(unsaved: Unsaved, why: str) -> str:
+    mean, variance = unsaved.names
+    return (
+        f"`{mean}` and `{variance}` of `{unsaved.cls}` are {why}, so `state_dict()` leaves them out and a "
+        f"restored model evaluates without them; use `register_buffer`."
+    )
 
 
 def _claim(save: Save) -> Claim:
-    message = (
+    message = _nothing(save) if save.what == "nothing" else _too_little(save)
+    return Claim(save.where, message, save.path).assuming(assumption(save))
+
+
+def _nothing(save: Save) -> str:
+    return (
+        f"Nothing of `{save.model}` is {DONE[save.how]}: the tensors of `state_dict()` are detached and none "
+        f"requires a gradient, neither weights nor BatchNorm's `running_mean`; leave the filter out."
+    )
+
+
+def _too_little(save: Save) -> str:
+    return (
         f"Of `{save.model}` only {TAKEN[save.what]} are {DONE[save.how]}: BatchNorm's `running_mean` and "
         f"`running_var` are buffers and stay behind; use `{save.model}.state_dict()`."
     )
-    return Claim(save.where, message, save.path).assuming(assumption(save))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Container, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from bnlint.facts import Answer3, Average
@@ -12,7 +12,7 @@ from bnlint.source import events
 from bnlint.source.averages import Averaged
 from bnlint.source.state import PARENTS
 from bnlint.source.structure import where_of
-from bnlint.source.values import Args, Const, External, Obj, Sym, Value, alternatives
+from bnlint.source.values import Args, Const, External, Obj, Sym, Value
 
 if TYPE_CHECKING:
     from bnlint.source.scripts import Scripts
@@ -27,7 +27,6 @@ RECOMPUTING: Final = re.compile(
 SWA: Final = "torch.optim.swa_utils.AveragedModel"
 EQUAL: Final = frozenset({"get_swa_avg_fn", "get_swa_multi_avg_fn"})
 """What averages all models alike: the statistics of the last one do not fit their mean."""
-DEEPEST: Final = 6
 
 
 class Averagings:
@@ -121,7 +120,7 @@ class Averagings:
 
     def forwards(self, model: Obj) -> Iterator[events.Forward]:
         """The calls of a model, of its parts and of what it is a part of."""
-        inside, around = self.inside(model), self.around(model)
+        inside, around = self.run.objects.inside(model), self.around(model)
         for event in self.scripts.record.forwards:
             if is_inside(event.model, inside):
                 yield event
@@ -129,19 +128,6 @@ class Averagings:
                 is_wrapper = around[event.model.key]  # of several parts, who knows which are called
                 if is_wrapper or {m.mode for m in event.modes} != {"eval"}:
                     yield event
-
-    def inside(self, model: Obj) -> set[Hashable]:
-        """The keys of a model and of its parts."""
-        keys: set[Hashable] = {model.key}
-        pending: list[tuple[Value, int]] = [(model, 0)]
-        while pending:
-            part, depth = pending.pop()
-            for child in self.run.objects.registered.get(getattr(part, "key", None), ()):
-                for _, value in alternatives(child):
-                    if isinstance(value, Obj | Sym) and value.key not in keys and depth < DEEPEST:
-                        keys.add(value.key)
-                        pending.append((value, depth + 1))
-        return keys
 
     def around(self, model: Obj) -> dict[Hashable, bool]:
         """The modules that a model is part of, and whether it is their only part."""
@@ -210,7 +196,7 @@ def averages_alike(args: Args) -> bool:
     return True
 
 
-def is_inside(model: Value, keys: set[Hashable]) -> bool:
+def is_inside(model: Value, keys: Container[Hashable]) -> bool:
     """Whether a called model is one of these, or was drawn from one of them."""
     key: Hashable = model.key if isinstance(model, Obj | Sym) else None
     while key not in keys:

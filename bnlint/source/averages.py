@@ -141,7 +141,7 @@ def key_of(taken: Taken) -> Hashable:
 def share(taken: Taken) -> Taken:
     """A weighted part of state."""
     parts = tuple(replace(part, form="share") for part in taken.parts)
-    return replace(taken, form="mix" if parts else "share", parts=parts)
+    return replace(taken, form="mix" if parts else "share", parts=parts, time=0)
 
 
 def combined(op: str, left: Value, right: Value) -> Taken | None:
@@ -152,8 +152,8 @@ def combined(op: str, left: Value, right: Value) -> Taken | None:
     if op not in {"+", "-", "lerp"} or len(taken) != 2:
         return None
     one, other = taken
-    if one.what != other.what or "array" in {one.form, other.form}:
+    if one.what != other.what or {"array", "list"} & {one.form, other.form}:
         return None
     if op != "+":  # a difference is a step from one to the other
         one, other = share(one), share(other)
-    return replace(one, form="mix", parts=(*(one.parts or (one,)), *(other.parts or (other,))))
+    return replace(one, form="mix", parts=(*(one.parts or (one,)), *(other.parts or (other,))), time=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bnlint.source import summary as ir
+from bnlint.source import taken
 from bnlint.source.layers import CONTAINERS
 from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS
 from bnlint.source.summary import Expr
@@ -161,7 +162,7 @@ class Containers:
                 if items is not None and items.held:
                     return items.held[min(turn, len(items.held) - 1)].value
             case Taken():
-                return Taken(source.model, source.what, source.place, fresh=source.fresh)
+                return Taken(source.model, source.what, source.place, fresh=source.fresh, time=source.time)
         return unknown("element")
 
     def any_of(self, source: Value, turn: int) -> Value:
@@ -188,7 +189,7 @@ class Containers:
                 if items is not None and at < len(items.held) and not items.open:
                     return items.held[at].value
             case Taken():
-                return value
+                return taken.one_of(value)
         return unknown()
 
     def item(self, base: Value, index_node: Expr) -> Value:
@@ -234,7 +235,7 @@ class Containers:
             case Bound(base=Module() as module, name="__dict__"), Const(value=str() as name):
                 return run.objects.attribute(module, name)
             case Taken(), _:
-                return base
+                return taken.one_of(base)
         return unknown()
 
     def some_item(self, base: ListVal | Obj) -> Value:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
+from bnlint.source.aliased import Aliases
 from bnlint.source.answers import answers, may_answer
 from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
@@ -34,6 +35,8 @@ from bnlint.source.state import State
 from bnlint.source.stochastic import Stochastic
 from bnlint.source.structure import Structure
 from bnlint.source.thawed import Thaws
+from bnlint.source.unsaved import unsaved
+from bnlint.source.untracked import Untrackeds
 from bnlint.source.values import Args, ClassVal, Func, Module, Obj, Place, fresh
 
 if TYPE_CHECKING:
@@ -233,6 +236,9 @@ def link(
         thaws=tuple(Thaws(scripts)),
         passes=tuple(stochastic),
         averages=tuple(Averagings(scripts)),
+        snapshots=tuple(Aliases(scripts)),
+        untracked=tuple(Untrackeds(scripts)),
+        unsaved=tuple(unsaved(run, project.classes)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

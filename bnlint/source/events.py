@@ -123,6 +123,15 @@ class Normalised:
     owner: ClassVal | None
 
 
+class Untracking(NamedTuple):
+    """The flag of a BatchNorm was set to False; `since` counts the forwards before that."""
+
+    norm: Obj | Sym
+    place: Place
+    calls: tuple[Call, ...]
+    since: int
+
+
 class Functional(NamedTuple):
     """`F.batch_norm` was called by a module's forward; `path` holds each function on the way and its call."""
 
@@ -202,6 +211,9 @@ class Record:
     returned: dict[int, Returned] = field(default_factory=dict)
     switched: list[SetAt] = field(default_factory=list)
     saved_whole: list[SetAt] = field(default_factory=list)
+    untracked: list[Untracking] = field(default_factory=list)
+    tracked: set[Hashable] = field(default_factory=set)
+    emptied: set[Hashable] = field(default_factory=set)
 
 
 class Events:
@@ -364,6 +376,18 @@ class Events:
             place = self.run.frame.site or NOT_SET.place
             self.set_mode(base.key, "eval" if off else "unknown", place, "`training` is set")
 
+    def tracking_set(self, base: Value, attr: str, value: Value) -> None:
+        """`norm.track_running_stats = False`, until something else is set; `norm.running_mean = None`"""
+        if not isinstance(base, Obj | Sym):
+            return
+        if attr == "running_mean":
+            self.record.emptied.add(base.key)
+        elif isinstance(value, Const) and not value.value:
+            place, since = self.run.place(self.run.assigning), len(self.record.forwards)
+            self.record.untracked.append(Untracking(base, place, self.calls(), since))
+        else:
+            self.record.tracked.add(base.key)
+
     def training_flag(self, base: Obj | Sym) -> Value:
         """`model.training`"""
         modes = {m.mode for m in self.modes_of(base)}
@@ -394,6 +418,7 @@ class Events:
         """A method that the project does not define, of something that it may know."""
         if name == "step":
             self.mark_training()
+            self.run.kept.stepped(base, place)
             if self.moves_inputs(base):
                 self.forget_training()
         if name in {
@@ -570,6 +595,7 @@ class Events:
         self.mark_training()
         for event in list(self.behind(value)) or list(self.of_this_turn()):
             event.trained = True
+            self.run.kept.trained(event.model, event.place)
 
     def behind(self, value: Value) -> Iterator[Forward]:
         """The model calls that a tensor was computed from."""
@@ -662,6 +688,7 @@ class Events:
         """A call that is recorded and otherwise does nothing."""
         if path in {"torch.save", "pickle.dump", "joblib.dump", "safetensors.torch.save_file"}:
             for arg in args.items[:1]:
+                self.run.kept.saved(arg.value, place)
                 self.saved_whole(arg.value, place)
                 found = self.taken_in(arg.value, 0)
                 whole = {id(taken.model) for taken in found if taken.what in {"buffers", "state_dict"}}
@@ -711,6 +738,7 @@ class Events:
         dropped, merged = self.filters.get(id(state)), isinstance(state, Taken)
         self.record.loads.append(StateLoad(base, args, place, self.calls(), result, dropped, merged))
         self.record.loaded.add(base.key)
+        self.run.kept.loaded(base, args, place)
         self.run.averages.loaded(base.key)
         return result
 

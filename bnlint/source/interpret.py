@@ -22,6 +22,7 @@ from bnlint.source.events import Events
 from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
+from bnlint.source.kept import Kept
 from bnlint.source.library import Library
 from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
@@ -149,6 +150,7 @@ class Interpreter:
         self.events = Events(self)
         self.frozen = Frozen(self)
         self.averages = Averages(self)
+        self.kept = Kept(self)
         self.drivers = Drivers(self)
         self.exports = Exports(self)
         self.root = State()
@@ -237,6 +239,7 @@ class Interpreter:
         self.assigning = span
         for target in targets:
             self.assign(target, value)
+        self.kept.assigned(targets[0], given, value)
 
     def do_declare(self, node: ir.Declare) -> None:
         if node.value is not None:
@@ -258,14 +261,15 @@ class Interpreter:
     def do_update(self, node: ir.Update) -> None:
         old = self.eval(node.target)
         new = self.eval(node.value)
-        if type(old) is Const and self.loops and not self.takes_every_turn(self.loops[-1].source):
-            self.assign(node.target, unknown(old.name))  # a counter, of turns that are not all taken
+        if self.loops and is_count(old) and not self.takes_every_turn(self.loops[-1].source):
+            self.assign(node.target, unknown())  # a counter, of turns that are not all taken
             return
         if isinstance(old, ListVal) and node.op == "+":
             self.extend(old, new)
             return
         if isinstance(old, Taken) and node.op == "+":
-            taken.added(self, old, new)
+            if not taken.is_list(old, new):  # a longer list changes no model
+                taken.added(self, old, new)
             return
         if isinstance(old, Taken) and self.averages.update(node.op, old, new):
             return
@@ -281,8 +285,15 @@ class Interpreter:
         value = Const(None) if node.value is None else self.eval(node.value)
         if self.inside_forward and node.value is not None:
             self.events.returned(node.value, value)
+        elif node.value is not None and self.keeps_state():
+            self.kept.returned(node.value, value, self.place(node.span))
         self.leave(value)
         return False
+
+    def keeps_state(self) -> bool:
+        """Whether the function that runs may return a model, or state of one, that was kept."""
+        func = self.frame.func
+        return func is not None and (bool(self.kept.aliases) or "state" in func.function.words)
 
     def leave(self, value: Value) -> None:
         frame = self.frame
@@ -511,7 +522,9 @@ class Interpreter:
                 self.state.set((base.key, ENTRIES), Entries({**entries.held, name: value}, entries.open))
             case DictVal(), _:
                 entries = self.state.get((base.key, ENTRIES)) or Entries({})
-                self.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
+                what = taken.filled(index, value)
+                held = entries.held if what is None else {**entries.held, ("all", what): value}
+                self.state.set((base.key, ENTRIES), Entries(held, open=True))
             case ((Sym() | Obj()), Const(value=str() | int() as name)):
                 self.state.set((base.key, f"[{name}]"), value)
             case ListVal(), Const(value=int() as at):
@@ -524,6 +537,7 @@ class Interpreter:
                 items = self.state.get((base.key, ITEMS)) or Items()
                 self.state.set((base.key, ITEMS), Items(items.held, open=True))
             case Taken(), _:
+                self.kept.wrote(base)
                 self.averages.fill(base)
 
     # lists and dicts
@@ -598,6 +612,8 @@ class Interpreter:
     def eval_call(self, node: ir.Call) -> Value:
         called, given, span = node
         place = self.place(span)
+        if self.kept.aliases:
+            self.kept.called(node, place)
         if type(called) is ir.Get:
             base = self.eval(called.base)
             args = self.arguments(given)
@@ -1042,6 +1058,13 @@ def exclusive(truth: Truth) -> Truth:
         return truth
     key = ("if", fresh())
     return Truth(None, truth.then | {(key, True)}, truth.other | {(key, False)})
+
+
+def is_count(value: Value) -> bool:
+    """Whether a value is a constant, on some way at least."""
+    return type(value) is Const or (
+        type(value) is Either and any(type(v) is Const for _, v in value.alternatives)
+    )
 
 
 def phase_of(value: Value) -> str:

@@ -270,12 +270,21 @@ class Library:
         if first is None:
             return self.run.new_list("list", (), place)
         first = self.run.force(first)
-        if isinstance(first, Taken | Sym):
+        if isinstance(first, Taken):
+            return taken.listed(first)
+        if isinstance(first, Sym):
             return first
         items = self.run.containers.items(first)
         if items is None:
             return self.handle_wrap(args, place, "list")
         return self.run.new_list("list", items.held, place, open=items.open)
+
+    def handle_filter(self, args: Args, place: Place) -> Value:
+        """`filter(lambda p: p.requires_grad, model.parameters())`"""
+        test, source = args.value(0), self.run.force(args.value(1) or unknown())
+        if isinstance(test, Func) and isinstance(source, Taken):
+            return taken.sifted(source, test.function, place)
+        return self.other_call("builtins.filter", args, place)
 
     def handle_dict(self, args: Args, place: Place) -> Value:
         held: dict[Any, Value] = {}
@@ -365,6 +374,10 @@ class Library:
     def handle_sum(self, args: Args, place: Place) -> Value:
         tensors = self.tensors(args)
         return Flow("add", "sum", tuple(tensors), place) if tensors else unknown("sum")
+
+    def handle_deepcopy(self, args: Args, place: Place) -> Value:
+        made = self.handle_copy(args, place)
+        return self.run.kept.copied(made)
 
     def handle_copy(self, args: Args, place: Place) -> Value:
         first = args.value(0)
@@ -519,7 +532,7 @@ class Library:
             return base
         if name in {"parameters", "named_parameters", "state_dict", "trainable_parameters"}:
             what = "state_dict" if name == "state_dict" else "parameters"
-            return Taken(base, what, place)
+            return taken.attached(run.kept.taken(base, what, place), args)
         if name in {"buffers", "named_buffers"}:
             return Taken(base, "buffers", place)
         if name == "save" and base.key in run.exports.scripted:
@@ -619,6 +632,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.len": Library.handle_len,
     "builtins.list": Library.handle_list,
     "builtins.tuple": Library.handle_list,
+    "builtins.filter": Library.handle_filter,
     "builtins.dict": Library.handle_dict,
     "collections.OrderedDict": Library.handle_dict,
     "builtins.isinstance": Library.handle_isinstance,
@@ -632,7 +646,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.float": Library.handle_number,
     "builtins.sum": Library.handle_sum,
     "functools.partial": Library.handle_partial,
-    "copy.deepcopy": Library.handle_copy,
+    "copy.deepcopy": Library.handle_deepcopy,
     "copy.copy": Library.handle_copy,
     "itertools.chain": Library.handle_chain,
     "itertools.repeat": Library.handle_repeat,

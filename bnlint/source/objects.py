@@ -57,6 +57,8 @@ MODULE_BASES: Final = ("Module", "LightningModule", "Sequential", "ModuleList", 
 LOSS_ENDINGS: Final = ("Loss", "Criterion", "loss", "criterion")
 WRAPPERS: Final = frozenset({"module", "_orig_mod"})
 """Attributes under which a wrapper holds the model that it wraps."""
+TRACKING: Final = frozenset({"track_running_stats", "running_mean"})
+"""Attributes of a BatchNorm that decide whether it has statistics of its own."""
 SWITCHES: Final = frozenset({"train", "eval"})
 """Calls in a constructor that decide the mode that a model begins in."""
 
@@ -66,6 +68,8 @@ STANDARD: Final = ("builtins.", "abc.", "typing.", "enum.", "dataclasses.", "col
 """Where the bases come from that are no modules."""
 
 MOST_BASES = 24
+DEEPEST_PART = 6
+"""How many levels of parts are gathered."""
 
 
 class Objects:
@@ -279,6 +283,8 @@ class Objects:
             self.run.events.flag_set(base, value)
         elif attr == "requires_grad":
             self.run.frozen.flag_set(base, value, self.run.place(self.run.assigning))
+        elif attr in TRACKING:
+            self.run.events.tracking_set(base, attr, value)
         match base:
             case Obj(key=key):
                 self.prepare(base)  # what its constructor sets comes first
@@ -308,6 +314,19 @@ class Objects:
                     self.run.events.adopted(child)
                 parents = self.run.state.get(key) or frozenset()
                 self.run.state.set(key, parents | {parent.key})
+
+    def inside(self, model: Value) -> dict[Hashable, Obj | Sym]:
+        """A module and its parts, by their keys."""
+        found: dict[Hashable, Obj | Sym] = {}
+        pending: list[tuple[Value, int]] = [(model, 0)]
+        while pending:
+            part, depth = pending.pop()
+            for _, value in alternatives(part):
+                if isinstance(value, Obj | Sym) and value.key not in found:
+                    found[value.key] = value
+                    more = self.registered.get(value.key, ()) if depth < DEEPEST_PART else ()
+                    pending.extend((child, depth + 1) for child in more)
+        return found
 
     # instances
 

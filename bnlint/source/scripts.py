@@ -513,7 +513,9 @@ class Scripts:
             what = event.taken.what
             if any(isinstance(m, Obj) and m.key in averaged for m in (event.taken.model, event.into)):
                 continue  # its first step, or its way back: one bug is one finding
-            if what not in {"parameters", "trainable", "filtered"}:
+            if what not in {"parameters", "trainable", "nothing", "filtered"}:
+                continue
+            if what == "trainable" and self.is_adapted(event.taken.model):
                 continue
             yield Save(
                 where_of(event.place if event.how == "exchanged" else event.taken.place),
@@ -523,6 +525,16 @@ class Scripts:
                 self.state_has_batchnorm(event.taken.model),
                 "yes" if event.buffers_beside else "no",
             )
+
+    def is_adapted(self, model: Value) -> bool:
+        """Whether a model may train little more than what was added to a base that is saved elsewhere.
+
+        It is frozen, or a part of it is; or nobody knows what was built into it.
+        """
+        if self.structure.has_batchnorm(model) != "yes":
+            return True
+        inside = self.run.objects.inside(model)
+        return any(self.run.frozen.is_frozen(key) is not None for key in inside)
 
     def state_has_batchnorm(self, model: Value) -> Answer3:
         """Whether saved state lacks anything; in a project without BatchNorm nothing is unknown."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bnlint.source import summary as ir
 from bnlint.source.events import StateSave, words_of
+from bnlint.source.kept import CONVERSIONS
 from bnlint.source.values import Args, Const, Place, Taken, Value, alternatives
 
 if TYPE_CHECKING:
@@ -36,6 +37,29 @@ BUFFERS: Final = frozenset(
 """Calls that show that somebody thought of the buffers."""
 
 
+def attached(base: Taken, args: Args) -> Taken:
+    """`state_dict(keep_vars=True)` holds the parameters themselves."""
+    keeps = args.value(2, "keep_vars")
+    if isinstance(keeps, Const) and keeps.value is False:
+        return base
+    return base if keeps is None else replace(base, form="variables")
+
+
+def listed(base: Taken) -> Taken:
+    """`list(model.parameters())`: what is added to a list is added to no tensor."""
+    return replace(base, form="list") if base.form == "tensors" else base
+
+
+def is_list(*values: Value) -> bool:
+    """Whether any of these is a list of tensors."""
+    return any(isinstance(value, Taken) and value.form == "list" for value in values)
+
+
+def one_of(base: Taken) -> Taken:
+    """One of the tensors that were taken."""
+    return replace(base, form="tensors") if base.form == "list" else base
+
+
 def attribute(base: Taken, name: str) -> Value | None:
     """`parameter.data` is still the parameter."""
     return base if name in COPIES else None
@@ -44,15 +68,19 @@ def attribute(base: Taken, name: str) -> Value | None:
 def method(run: Interpreter, base: Taken, name: str, args: Args) -> Value | None:
     """What a method makes of taken state; None where it is something else."""
     if name in {"clone", "copy"}:
-        return replace(base, fresh=True)
+        return replace(base, fresh=True, time=base.time if name == "copy" else 0)
+    if name in CONVERSIONS:
+        return replace(base, time=0)
     if name in {"items", "values", "keys"} or name in COPIES:
         return base
     if name == "update" and args.items:
+        run.kept.wrote(base)
         updated(run, base, args)
         return Const(None)
     if name in ARRAYS:
         return Taken(base.model, base.what, base.place, form="array")
     if name == "copy_" and args.items:
+        run.kept.wrote(base)
         copied(run, base, args.items[0].value)
         return base
     return run.averages.method(base, name, args)
@@ -119,27 +147,63 @@ def comprehension(run: Interpreter, node: ir.Comp, source: Value, element: Value
         return None
     what = source.what
     for test in node.loops[0].tests:
-        what = filtered(what, test)
+        what = filtered(what, test, attached=source.form == "variables")
     form = element.form if isinstance(element, Taken) else "other"
     if form == "other":
         return None
+    if node.kind == "list" and form == "tensors":
+        form = "list"
     fresh = isinstance(element, Taken) and element.fresh
-    taken = Taken(source.model, what, run.place(node.span), form=form, fresh=fresh)
+    time = element.time if isinstance(element, Taken) else 0
+    taken = Taken(source.model, what, run.place(node.span), form=form, fresh=fresh, time=time)
     if form == "array" and what == "parameters":
         exchanged(run, taken, run.place(node.span))
     return taken
 
 
-def filtered(what: str, test: ir.Expr) -> str:
-    """What a filter leaves: its words tell."""
+def sifted(source: Taken, test: ir.Function, place: Place) -> Taken:
+    """What `filter` leaves of a model's state."""
+    what = source.what
+    for stmt in test.body:
+        if isinstance(stmt, ir.Return) and stmt.value is not None:
+            what = filtered(what, stmt.value, attached=source.form == "variables")
+    return replace(source, what=what, place=place, form="list")
+
+
+def filled(index: Value, value: Value) -> str | None:
+    """What a dict holds a model's all of, once a loop has filled it: `state[name] = parameter`."""
+    if not isinstance(index, Taken) or not isinstance(value, Taken) or index.model is not value.model:
+        return None
+    return value.what if value.what in {"parameters", "buffers"} else None
+
+
+def filtered(what: str, test: ir.Expr, *, attached: bool = False) -> str:
+    """What a filter leaves: its words tell.
+
+    The tensors of a state are detached, unless it is taken with `keep_vars`: then none requires a gradient.
+    """
     text = words_of(test)
     if what == "buffers":
         return what
     if "requires_grad" in text:
-        return "trainable"
+        if not asks_for_gradients(test):
+            return "unknown"
+        return "nothing" if what == "state_dict" and not attached else "trainable"
     if "num_batches_tracked" in text and "running" not in text:
         return what
     return "filtered" if drops_statistics(test) else "unknown"
+
+
+def asks_for_gradients(test: ir.Expr) -> bool:
+    """Whether only what requires a gradient gets through."""
+    match test:
+        case ir.Get(attr="requires_grad"):
+            return True
+        case ir.Compare(op="==" | "is", left=ir.Get(attr="requires_grad"), right=ir.Lit(value=True)):
+            return True
+        case ir.Logic(op="and", parts=parts):
+            return any(map(asks_for_gradients, parts))
+    return False
 
 
 def picked(run: Interpreter, node: ir.Comp, made: Value) -> None:

@@ -255,8 +255,10 @@ class Flow:
 class Taken:
     """State taken out of a model: `what` is "parameters", "state_dict", "trainable", …
 
-    `form` is "tensors", "array" (made to be sent), "share" (a weighted part of it) or "mix" (a sum of
-    `parts`). What is `fresh` is new: writing into it changes no model.
+    `form` is "tensors", "list" (of them), "variables" (with their gradients), "array" (made to be sent),
+    "share" (a weighted part of it) or "mix" (a sum of `parts`). What is `fresh` is new: writing into it
+    changes no model. `time` is when it was taken, as long as its tensors are certainly those of the model;
+    0 where they may be copies.
     """
 
     model: Value
@@ -265,6 +267,7 @@ class Taken:
     form: str = "tensors"
     parts: tuple[Taken, ...] = ()
     fresh: bool = False
+    time: int = 0
 
 
 @dataclass(slots=True, eq=False)
