@@ -28,6 +28,7 @@ from bnlint.source.values import (
     Flow,
     Func,
     Guards,
+    Items,
     ListVal,
     Loop,
     Obj,
@@ -129,6 +130,13 @@ class Normalised:
     within: tuple[ir.Function, ...] = ()
 
 
+class Multiplied(NamedTuple):
+    """`[layer] * number` was written in a method of `owner`, or in none."""
+
+    number: Value
+    owner: ClassVal | None
+
+
 class Functional(NamedTuple):
     """`F.batch_norm` was called by a module's forward; `path` holds each function on the way and its call."""
 
@@ -208,6 +216,8 @@ class Record:
     returned: dict[int, Returned] = field(default_factory=dict)
     switched: list[SetAt] = field(default_factory=list)
     saved_whole: list[SetAt] = field(default_factory=list)
+    multiplied: dict[Hashable, Multiplied] = field(default_factory=dict)
+    instances: dict[ClassVal, list[Obj]] = field(default_factory=dict)
 
 
 class Events:
@@ -623,6 +633,13 @@ class Events:
             tuple(f.func.function for f in frames if f.func is not None),
         )
         self.record.normalised.append(event)
+
+    def multiplied(self, items: Items, number: Value) -> None:
+        """`[layer] * number`, where nobody knows the number yet."""
+        func = self.run.frame.func if self.run.frames else None
+        for held in items.held:
+            if isinstance(held.value, Obj):
+                self.record.multiplied[held.value.key] = Multiplied(number, func.owner if func else None)
 
     def functional(self, args: Args, place: Place) -> None:
         """`F.batch_norm` is called: what counts is a forward that runs by itself."""

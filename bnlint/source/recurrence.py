@@ -147,12 +147,18 @@ def takes_part(body: ir.Block, targets: set[str]) -> bool:
     for part in expressions(body):
         match part:
             case ir.Item(base=ir.Name(), key=key) if id(part) not in filled:
-                if targets & names_of(key):
+                if any(isinstance(index, ir.Name) and index.id in targets for index in indices(key)):
                     return True
             case ir.Call(func=ir.Get(attr=attr), args=args) if attr in TAKING:
                 if any(targets & names_of(arg.value) for arg in args):
                     return True
     return False
+
+
+def indices(key: ir.Expr) -> Iterator[ir.Expr | None]:
+    """What an index names: each of its dimensions, or where a slice of it begins."""
+    for index in key.items if isinstance(key, ir.Display) else (key,):
+        yield index.lower if isinstance(index, ir.Slice) else index
 
 
 def behind(*values: Value) -> dict[int, Flow]:

@@ -12,10 +12,23 @@ from bnlint.finding import Step
 from bnlint.source.hidden import Hidden
 from bnlint.source.state import ITEMS
 from bnlint.source.structure import where_of
-from bnlint.source.values import Flow, Guards, Held, Items, Obj, Value, alternatives, contradicts
+from bnlint.source.values import (
+    ClassVal,
+    Const,
+    Flow,
+    Func,
+    Guards,
+    Held,
+    Items,
+    Obj,
+    Sym,
+    Value,
+    alternatives,
+    contradicts,
+)
 
 if TYPE_CHECKING:
-    from bnlint.source.events import Normalised
+    from bnlint.source.events import Multiplied, Normalised
     from bnlint.source.structure import Structure
 
 MOVING: Final[frozenset[Kind]] = frozenset(
@@ -32,11 +45,11 @@ Feeders = dict[Hashable, Flow]
 
 
 def shared(structure: Structure) -> Iterator[Shared]:
-    """One fact for each BatchNorm layer that is shared."""
-    found: dict[object, Shared] = {}
-    for fact in (*Sharing(structure).applied(), *Sharing(structure).held()):
-        found.setdefault(fact.norm.where, fact)
-    yield from found.values()
+    """One fact for each BatchNorm that is applied in several places, and each container that repeats one."""
+    sharing = Sharing(structure)
+    applied = {fact.norm.where: fact for fact in reversed(list(sharing.applied()))}
+    held = {fact.where: fact for fact in sharing.held()}
+    yield from {**held, **{fact.where: fact for fact in applied.values()}}.values()
 
 
 class Sharing:
@@ -89,10 +102,10 @@ class Sharing:
         """BatchNorm objects, and modules with BatchNorm, of which a container holds one several times."""
         for container in list(self.run.objects.containers.values()):
             items: Items | None = self.run.state.get((container.key, ITEMS))
-            for again in () if items is None else repeated(items):
-                fact = self.of_container(container, again)
-                if fact is not None:
-                    yield fact
+            found = (
+                () if items is None else (self.of_container(container, again) for again in repeated(items))
+            )
+            yield from list(filter(None, found))[:1]
 
     def of_container(self, container: Obj, again: Held) -> Shared | None:
         """What a container holds once more, if it is a BatchNorm or contains one."""
@@ -101,12 +114,42 @@ class Sharing:
         is_anonymous = again.place == again.value.place
         if kind == "ModuleDict" or (kind == "ModuleList" and not is_anonymous):
             return None  # one head for several levels or outputs: its weights are shared on purpose
+        multiplied = self.run.events.record.multiplied.get(again.value.key)
+        assumed = None if multiplied is None else self.number(multiplied)
         inner = self.hidden.batchnorm_in(again.value, 0)
         norm = None if inner is None else self.structure.layer(inner)
-        if norm is None:
+        if norm is None or assumed == "":
             return None
         built = Step(where_of(again.value.place), "the object is built here, once")
-        return Shared(norm, where_of(again.place), "repeated", container=kind, evidence=(built,))
+        return Shared(
+            norm, where_of(again.place), "repeated", container=kind, assumed=assumed, evidence=(built,)
+        )
+
+    def number(self, multiplied: Multiplied) -> str | None:
+        """What has to be assumed of `[layer] * number`: None if nothing, "" if the project says otherwise."""
+        number, owner = multiplied
+        if not isinstance(number, Sym) or not number.name:
+            return "the list is multiplied by 2 or more"
+        if number.default is not None:
+            return None if is_several(number.default) else ""
+        given = [] if owner is None else list(self.given(owner, number.name))
+        if any(map(is_several, given)):
+            return None
+        return "" if given and all(isinstance(g, Const) for g in given) else f"`{number.name}` is 2 or more"
+
+    def given(self, owner: ClassVal, name: str) -> Iterator[Value]:
+        """What the project gives to a parameter of a class's constructor."""
+        init = self.run.objects.find(owner, "__init__")
+        names = [p.name for p in init.function.params[1:]] if isinstance(init, Func) else []
+        for obj in self.run.events.record.instances.get(owner, ()) if name in names else ():
+            value = obj.args.value(names.index(name), name)
+            if value is not None:
+                yield self.run.force(value)
+
+
+def is_several(value: Value) -> bool:
+    """Whether a value is a number above one."""
+    return isinstance(value, Const) and isinstance(value.value, int) and value.value > 1
 
 
 def repeated(items: Items) -> Iterator[Held]:
