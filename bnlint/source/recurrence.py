@@ -187,8 +187,9 @@ def in_cell(structure: Structure, obj: Obj, cls: ClassVal) -> Iterator[Recurrent
     forward = structure.run.objects.find(cls, "forward")
     if not isinstance(forward, Func):
         return
-    states = [p.name for p in forward.function.params[1:] if HIDDEN.fullmatch(p.name)]
-    if not states:
+    inputs = [p.name for p in forward.function.params[1:]]
+    states = [name for name in inputs if HIDDEN.fullmatch(name)]
+    if not states or len(inputs) == 1:
         return
     record = structure.run.events.record.normalised
     since = len(record)
