@@ -155,6 +155,39 @@ def test_what_a_container_holds_twice(name, tmp_path):
     assert [f.confidence for f in findings] == [confidence] * (confidence is not None)
 
 
+@pytest.mark.parametrize(
+    ("number", "given", "confidence"),
+    [
+        ("n - 2", 3, None),
+        ("n - 2", 4, "high"),
+        ("n // 2", 3, None),
+        ("n * 2", 1, "high"),
+        ("n - 1 - 1", 3, None),
+        ("n - 1 - 1", 4, "high"),
+        ("3 - n", 9, "medium"),
+        ("len(n)", 9, "medium"),
+        ("n // 0", 9, "medium"),
+        ("number()", 1, "medium"),
+    ],
+)
+def test_arithmetic_with_what_the_project_gives(number, given, confidence, tmp_path):
+    text = f"""
+    from elsewhere import number
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.body = nn.Sequential(*[nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8)] * ({number}))
+
+
+    Net({given})
+    """
+    findings = found(tmp_path, textwrap.dedent(text))
+    assert [f.confidence for f in findings] == [confidence] * (confidence is not None)
+
+
 @pytest.mark.parametrize("name", CALLERS)
 def test_the_project_says_how_often_a_list_is_repeated(name, tmp_path):
     calls, confidence = CALLERS[name]

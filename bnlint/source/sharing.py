@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bnlint.facts import Kind, Op, Shared
 from bnlint.finding import Step
 from bnlint.source.hidden import Hidden
+from bnlint.source.operators import ARITHMETIC
 from bnlint.source.state import ITEMS
 from bnlint.source.structure import where_of
 from bnlint.source.values import (
@@ -25,6 +26,7 @@ from bnlint.source.values import (
     Value,
     alternatives,
     contradicts,
+    unknown,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ MEETING: Final[frozenset[Kind]] = frozenset({"add", "concat", "multiply"})
 """Where the results of several layers meet."""
 MOST_STEPS: Final = 60
 """Operations behind a BatchNorm that are looked at for the layers that feed it."""
+
+MULTIPLIED: Final = "the list is multiplied by 2 or more"
 
 Feeders = dict[Hashable, Flow]
 """The layers that feed a tensor, each with its last application; the inputs of a forward are one of them."""
@@ -128,14 +132,14 @@ class Sharing:
     def number(self, multiplied: Multiplied) -> str | None:
         """What has to be assumed of `[layer] * number`: None if nothing, "" if the project says otherwise."""
         number, owner = multiplied
-        if not isinstance(number, Sym) or not number.name:
-            return "the list is multiplied by 2 or more"
-        if number.default is not None:
-            return None if is_several(number.default) else ""
-        given = [] if owner is None else list(self.given(owner, number.name))
+        given: list[Value] = []
+        if isinstance(number, Sym) and number.default is not None:
+            given = [number.default]
+        elif isinstance(number, Sym) and owner is not None:
+            given = [computed(number.key, value) for value in self.given(owner, number.name)]
         if any(map(is_several, given)):
             return None
-        return "" if given and all(isinstance(g, Const) for g in given) else f"`{number.name}` is 2 or more"
+        return "" if given and all(isinstance(value, Const) for value in given) else MULTIPLIED
 
     def given(self, owner: ClassVal, name: str) -> Iterator[Value]:
         """What the project gives to a parameter of a class's constructor."""
@@ -145,6 +149,19 @@ class Sharing:
             value = obj.args.value(names.index(name), name)
             if value is not None:
                 yield self.run.force(value)
+
+
+def computed(key: Hashable, value: Value) -> Value:
+    """What a parameter's value makes of the arithmetic that the key of something computed from it spells."""
+    match key, value:
+        case (inner, str() as op, int() as other), Const():
+            match computed(inner, value):
+                case Const(value=int() as number) if op in ARITHMETIC and other:
+                    return Const(ARITHMETIC[op](number, other))
+            return unknown()
+        case tuple(), _:
+            return unknown()
+    return value
 
 
 def is_several(value: Value) -> bool:
