@@ -124,6 +124,40 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """One BatchNorm object that is applied in several places of one forward.
+
+    "applied": the code applies it at `where` to what `feeders[1]` gives, and on the same path to what
+    `feeders[0]` gives, another layer. "repeated": a container holds it, or a module with it, more than
+    once; `where` writes the element, `container` names what holds it. `frozen` is as in `Use`.
+    """
+
+    norm: Layer
+    where: Where
+    how: Literal["applied", "repeated"]
+    feeders: tuple[Op, ...] = ()
+    container: str = ""
+    frozen: Answer3 = "no"
+    assumed: str | None = None
+    evidence: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """A BatchNorm that lies on the way from a hidden state to the next one.
+
+    `how` tells what recurs: "cell" is a module that is given the state and returns the next one, "loop"
+    goes over the steps of a sequence. `over` is the cell or the loop. `frozen` is as in `Use`.
+    """
+
+    norm: Layer
+    where: Where
+    how: Literal["cell", "loop"]
+    over: Step
+    frozen: Answer3 = "no"
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a top-level model returns as its answer.
 
@@ -409,6 +443,8 @@ class Facts:
 
     norms: tuple[Layer, ...] = ()
     uses: tuple[Use, ...] = ()
+    shared: tuple[Shared, ...] = ()
+    recurrent: tuple[Recurrent, ...] = ()
     answers: tuple[Answer, ...] = ()
     overrides: tuple[Override, ...] = ()
     computed: tuple[Computed, ...] = ()

@@ -297,7 +297,7 @@ class TestLists:
         assert len({id(h.value) for h in held}) <= 1
 
     def test_repeated_an_unknown_number_of_times(self, run):
-        assert run("x = [1] * n")["x"] == [1, "<more>"]
+        assert run("x = [1] * n")["x"] == [1, 1, "<more>"]
 
     def test_comprehensions(self, run):
         assert run("x = [a + b for a in [1, 2] for b in [10, 20] if a != 2]")["x"] == [11, 21]

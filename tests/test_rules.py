@@ -21,8 +21,10 @@ from bnlint.facts import (
     Load,
     Op,
     Override,
+    Recurrent,
     Save,
     Setting,
+    Shared,
     Snapshot,
     StochasticPass,
     Thaw,
@@ -137,6 +139,13 @@ FEED = Feed(at(5), setting(4, evidence=(step(2),)), "net", "yes", path=(step(1),
 SAVE = Save(at(5), "net", "parameters", "saved", "yes", path=(step(1),))
 UNSAVED = Unsaved(at(5), "Norm", ("running_mean", "running_var"), "attributes", "yes")
 LOAD = Load(at(5), "net", setting(value=False, evidence=(step(2),)), "no", "yes", path=(step(1),))
+
+
+SHARED = Shared(
+    norm(row=3), at(7), "applied", (op("Conv2d", 5), op("Linear", 6)), evidence=(step(3), step(5))
+)
+REPEATED = Shared(norm(row=3), at(7), "repeated", container="Sequential", evidence=(step(3),))
+RECURRENT = Recurrent(norm(row=3), at(7), "loop", step(4))
 
 
 class TestMissingEval:
@@ -683,6 +692,140 @@ class TestDropoutBeforeBatchNorm:
         assert not claims("BN206", uses=(use((distance,)),))
 
 
+class TestBatchNormInRecurrence:
+    @pytest.mark.parametrize(
+        ("how", "says"),
+        [("loop", "in each turn of a loop over time: "), ("cell", "in each step of a recurrent cell: ")],
+    )
+    def test_points_at_the_batchnorm_and_says_what_recurs(self, how, says):
+        (claim,) = claims("BN205", recurrent=(replace(RECURRENT, how=how),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert claim.message == (
+            f"This BatchNorm2d normalises the hidden state {says}its statistics mix all steps, and in eval mode "
+            "what does not fit adds up along the sequence; use LayerNorm on the recurrent path."
+        )
+        assert claim.evidence == (step(3, "the BatchNorm2d is built here, one for all steps"), step(4))
+
+    @pytest.mark.parametrize("frozen", ["yes", "unknown"])
+    def test_is_silent_about_what_is_frozen(self, frozen):
+        assert not claims("BN205", recurrent=(replace(RECURRENT, frozen=frozen),))
+
+    def test_each_fact_counts(self):
+        frozen, other = replace(RECURRENT, frozen="yes"), replace(RECURRENT, where=at(17))
+        assert rows(claims("BN205", recurrent=(frozen, RECURRENT, other))) == [7, 17]
+
+
+class TestSharedBatchNorm:
+    def test_points_at_the_second_place_and_names_both_layers(self):
+        (claim,) = claims("BN207", shared=(SHARED,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert claim.message == (
+            "One BatchNorm2d is applied after `Conv2d` and `Linear`: its running statistics mix these places and "
+            "fit none in eval mode; make a BatchNorm of its own for each."
+        )
+        assert evidence(claim) == [3, 5]
+
+    def test_says_that_the_layers_differ_where_their_names_do_not(self):
+        (claim,) = claims("BN207", shared=(replace(SHARED, feeders=(op("Conv2d", 5), op("Conv2d", 6))),))
+        assert "is applied after several different `Conv2d`: " in claim.message
+
+    def test_names_the_container_that_repeats_it(self):
+        (claim,) = claims("BN207", shared=(REPEATED,))
+        assert claim.message == (
+            "The same BatchNorm2d stands more than once in this Sequential: its running statistics mix these "
+            "places and fit none in eval mode; make a new object for each."
+        )
+        assert (claim.where, claim.confidence, evidence(claim)) == (at(7), "high", [3])
+
+    def test_names_what_was_assumed(self):
+        (claim,) = claims("BN207", shared=(replace(REPEATED, assumed="`n` is 2 or more"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("for each (assuming that `n` is 2 or more).")
+
+    @pytest.mark.parametrize("fact", [SHARED, REPEATED])
+    @pytest.mark.parametrize("tracked", [False, UNKNOWN, None, 1])
+    def test_needs_running_statistics(self, fact, tracked):
+        assert not claims("BN207", shared=(replace(fact, norm=norm(track_running_stats=tracked)),))
+        assert not claims("BN207", shared=(replace(fact, norm=layer("BatchNorm2d")),))
+
+    @pytest.mark.parametrize("frozen", ["yes", "unknown"])
+    def test_is_silent_about_what_is_frozen(self, frozen):
+        assert not claims("BN207", shared=(replace(SHARED, frozen=frozen),))
+
+    def test_each_fact_counts(self):
+        frozen = replace(SHARED, frozen="yes")
+        assert rows(claims("BN207", shared=(frozen, SHARED, replace(REPEATED, where=at(17))))) == [7, 17]
+
+    def test_scale_and_shift_do_not_matter(self):
+        assert claims("BN207", shared=(replace(SHARED, norm=norm(affine=False)),))
+
+
+class TestDoubleNormalization:
+    BN = Op("batchnorm", "BatchNorm2d", at(4), norm(row=2))
+
+    def found(self, *before, **more):
+        return claims("BN209", uses=(use(chain(*before), **more),))
+
+    def test_points_at_the_second_batchnorm(self):
+        (claim,) = self.found(self.BN, "Conv2d")
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert claim.message == (
+            "BatchNorm2d feeds this BatchNorm2d with no layer between: the second removes the first one's scale "
+            "and shift and sets its own; keep one of the two."
+        )
+        assert claim.evidence == (step(4, "BatchNorm2d is applied here"),)
+
+    @pytest.mark.parametrize(
+        "name", ["LayerNorm", "GroupNorm", "InstanceNorm3d", "RMSNorm", "layer_norm", "group_norm"]
+    )
+    def test_says_what_happens_to_another_norm(self, name):
+        (claim,) = self.found(Op("norm", name, at(4)), "Conv2d")
+        assert claim.message == (
+            f"{name} feeds this BatchNorm2d with no layer between: the second undoes part of the first, and ties "
+            "each sample to its batch; keep one of the two."
+        )
+
+    @pytest.mark.parametrize(
+        "name", ["normalize", "local_response_norm", "LocalResponseNorm", "CrossMapLRN2d"]
+    )
+    def test_is_not_about_norms_that_do_something_else(self, name):
+        assert not self.found(Op("norm", name, at(4)), "Conv2d")
+
+    @pytest.mark.parametrize("name", ["view", "F.pad", "Dropout", "Identity"])
+    def test_looks_through(self, name):
+        assert rows(self.found(name, name, self.BN)) == [7]
+
+    @pytest.mark.parametrize(
+        "name", ["ReLU", "MaxPool2d", "Conv2d", "add", "cat", "mul", "magic", "interpolate", "LSTM", "matmul"]
+    )
+    def test_does_not_look_through(self, name):
+        assert not self.found(name, self.BN)
+        assert not self.found(name, "LayerNorm")
+        assert not self.found(name)
+
+    @pytest.mark.parametrize("affine", [False, UNKNOWN, None, 1])
+    def test_needs_a_first_batchnorm_with_a_scale(self, affine):
+        assert not self.found(replace(self.BN, layer=norm(affine=affine)))
+        assert not self.found(replace(self.BN, layer=None))
+
+    def test_every_way_has_to_come_from_a_norm(self):
+        both = (chain(self.BN), chain("view", "LayerNorm"))
+        (claim,) = claims("BN209", uses=(use(*both),))
+        assert evidence(claim) == [4]
+        for other in (chain("Conv2d"), (), chain("view"), chain("Dropout", "Conv2d", self.BN)):
+            assert not claims("BN209", uses=(use(*both, other),))
+            assert not claims("BN209", uses=(use(other, *both),))
+        assert not claims("BN209", uses=(use(),))
+
+    @pytest.mark.parametrize("frozen", ["yes", "unknown"])
+    def test_is_silent_about_what_is_frozen(self, frozen):
+        assert not self.found(self.BN, frozen=frozen)
+
+    def test_each_use_counts(self):
+        uses = (use(chain("Conv2d")), use(chain(self.BN)), use(chain("LayerNorm"), where=17))
+        assert rows(claims("BN209", uses=uses)) == [7, 17]
+
+
 class TestUnregisteredBatchNorm:
     @pytest.mark.parametrize(
         ("held", "says"),
@@ -975,7 +1118,17 @@ NOTHING_KNOWN = Facts(
             (chain("magic", "ReLU"), (), tuple(Op(kind, "?", at(2)) for kind in ("conv", "dropout"))),
         )
         for made in (BLANK, OPAQUE)
+    )
+    + tuple(
+        Use(norm(), at(1), "Net", ((Op(kind, "?", at(2), made),),))
+        for kind in ("batchnorm", "norm")
+        for made in (BLANK, OPAQUE, None)
     ),
+    shared=(
+        *(replace(fact, norm=made) for fact in (SHARED, REPEATED) for made in (BLANK, OPAQUE)),
+        replace(SHARED, frozen="unknown"),
+    ),
+    recurrent=(replace(RECURRENT, frozen="unknown"),),
     answers=tuple(
         Answer("Net", at(1), (Op("batchnorm", "bn", at(1), made),), (step(1),))
         for made in (BLANK, OPAQUE, None)
@@ -1038,7 +1191,11 @@ EVERYTHING = Facts(
         use(chain("Sigmoid", "Conv2d", "ReLU", "BatchNorm2d")),
         use((Op("conv", "conv", at(4), TestBiasBeforeBatchNorm.CONV),)),
         use((Op("dropout", "Dropout", at(4), layer("Dropout", p=0.5)),)),
+        use((TestDoubleNormalization.BN,)),
+        use(chain("LayerNorm")),
     ),
+    shared=(SHARED, replace(SHARED, feeders=(op("Conv2d"), op("Conv2d"))), REPEATED),
+    recurrent=tuple(replace(RECURRENT, how=how) for how in ("loop", "cell")),
     answers=(ANSWER,),
     overrides=tuple(
         replace(OVERRIDE, **{name: value})

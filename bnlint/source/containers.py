@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
 from bnlint.source import summary as ir
@@ -13,6 +14,7 @@ from bnlint.source.values import (
     ALWAYS,
     Args,
     Bound,
+    ClassVal,
     Const,
     DictVal,
     Either,
@@ -60,6 +62,7 @@ class Containers:
 
     def __init__(self, run: Interpreter) -> None:
         self.run = run
+        self.counted: dict[Hashable, int] = {}
 
     def items(self, value: Value) -> Items | None:
         """The contents of something that can be gone through; None where they are not known."""
@@ -139,15 +142,16 @@ class Containers:
                 name = path.rpartition(".")[2]
                 args = [a.value for a in source.args.positional()]
                 if name == "enumerate" and args:
-                    return self.tuple_of(
-                        Sym(fresh(), "index"), self.run.element(args[0], turn), place=source.place
-                    )
+                    element = self.run.element(args[0], turn)
+                    return self.tuple_of(self.index(turn), element, place=source.place)
                 if name == "zip":
                     return self.tuple_of(*(self.any_of(a, turn) for a in args), place=source.place)
                 if name in PASSING and args:
                     return self.any_of(args[0], turn)
                 if name == "range":
-                    return Sym(fresh(), "index")
+                    return self.index(turn)
+                if name in CONTAINERS:
+                    return self.held_at(source, turn) or Sym(fresh(), "batch", source=source)
                 return Sym(fresh(), "batch", source=source)
             case Obj():
                 return Sym(fresh(), "batch", source=source)
@@ -158,18 +162,24 @@ class Containers:
             case Either():
                 return either((g, self.element(v, turn)) for g, v in source.alternatives)
             case ListVal() | DictVal():
-                items = self.items(source)
-                if items is not None and items.held:
-                    return items.held[min(turn, len(items.held) - 1)].value
+                return self.held_at(source, turn) or unknown("element")
             case Taken():
                 return Taken(source.model, source.what, source.place, fresh=source.fresh, time=source.time)
         return unknown("element")
 
-    def any_of(self, source: Value, turn: int) -> Value:
+    def index(self, turn: int) -> Sym:
+        """What a loop counts by, in one of its turns: another number in each."""
+        index = Sym(fresh(), "index")
+        self.counted[index.key] = turn
+        return index
+
+    def held_at(self, source: Value, turn: int) -> Value | None:
+        """The item for a turn of a loop over something that may hold more; no item is there twice."""
         items = self.items(source)
-        if items is not None and items.held:
-            return items.held[min(turn, len(items.held) - 1)].value
-        return self.element(source, turn)
+        return items.held[turn].value if items is not None and turn < len(items.held) else None
+
+    def any_of(self, source: Value, turn: int) -> Value:
+        return self.held_at(source, turn) or self.element(source, turn)
 
     def tuple_of(self, *values: Value, place: Place) -> Value:
         return self.run.new_list("tuple", tuple(Held(ALWAYS, v, place) for v in values))
@@ -224,6 +234,8 @@ class Containers:
                 if isinstance(base, Obj):
                     return self.stored(base.key, at, None)
                 return unknown()
+            case ((ListVal() | Obj()), Sym(key=key)) if key in self.counted:
+                return self.alike_at(base, self.counted[key]) or self.some_item(base)
             case ((ListVal() | Obj()), _):
                 return self.some_item(base)
             case Sym(), Const(value=str() | int() as name):
@@ -237,6 +249,14 @@ class Containers:
             case Taken(), _:
                 return taken.one_of(base)
         return unknown()
+
+    def alike_at(self, base: ListVal | Obj, turn: int) -> Value | None:
+        """One of several layers of a kind, another one in each turn: which ones does not matter then."""
+        items = self.items(base)
+        held = [h.value for h in items.held] if items is not None else []
+        kinds = {id(v.cls) if isinstance(v.cls, ClassVal) else v.cls.path for v in held if isinstance(v, Obj)}
+        alike = len(kinds) == 1 and all(isinstance(v, Obj) for v in held)
+        return held[turn] if alike and turn < len(held) else None
 
     def some_item(self, base: ListVal | Obj) -> Value:
         """An item at an unknown index: any of them where they are few, the first where they are alike."""

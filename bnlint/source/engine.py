@@ -30,7 +30,9 @@ from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import SWITCHES
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
+from bnlint.source.recurrence import recurrent
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts
+from bnlint.source.sharing import shared
 from bnlint.source.state import State
 from bnlint.source.stochastic import Stochastic
 from bnlint.source.structure import Structure
@@ -243,6 +245,8 @@ def link(
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),
         uses=structure.uses(),
+        shared=tuple(shared(structure)),
+        recurrent=tuple(recurrent(structure)),
         answers=tuple(answers(structure)),
         unregistered=tuple(unregistered(structure)),
     )

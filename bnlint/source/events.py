@@ -28,6 +28,7 @@ from bnlint.source.values import (
     Flow,
     Func,
     Guards,
+    Items,
     ListVal,
     Loop,
     Obj,
@@ -114,12 +115,25 @@ class Forward:
 
 @dataclass(slots=True, eq=False)
 class Normalised:
-    """A BatchNorm that was applied."""
+    """A BatchNorm that was applied; `root` is what was run: a forward, or a Sequential by itself.
+
+    `loops` and `within` are the loops and the functions that were running, outermost first.
+    """
 
     layer: Obj
     flow: Flow
     guards: Guards
     scope: str
+    owner: ClassVal | None
+    root: Hashable = 0
+    loops: tuple[Loop, ...] = ()
+    within: tuple[ir.Function, ...] = ()
+
+
+class Multiplied(NamedTuple):
+    """`[layer] * number` was written in a method of `owner`, or in none."""
+
+    number: Value
     owner: ClassVal | None
 
 
@@ -214,6 +228,8 @@ class Record:
     untracked: list[Untracking] = field(default_factory=list)
     tracked: set[Hashable] = field(default_factory=set)
     emptied: set[Hashable] = field(default_factory=set)
+    multiplied: dict[Hashable, Multiplied] = field(default_factory=dict)
+    instances: dict[ClassVal, list[Obj]] = field(default_factory=dict)
 
 
 class Events:
@@ -633,9 +649,23 @@ class Events:
         scope = frames[-1].name if frames else ""
         owner = next((f.self.cls for f in reversed(frames) if isinstance(f.self, Obj)), None)
         event = Normalised(
-            layer, flow, self.run.state.guards, scope, owner if isinstance(owner, ClassVal) else None
+            layer,
+            flow,
+            self.run.state.guards,
+            scope,
+            owner if isinstance(owner, ClassVal) else None,
+            frames[0].key if frames else 0,
+            tuple(self.run.loops),
+            tuple(f.func.function for f in frames if f.func is not None),
         )
         self.record.normalised.append(event)
+
+    def multiplied(self, items: Items, number: Value) -> None:
+        """`[layer] * number`, where nobody knows the number yet."""
+        func = self.run.frame.func if self.run.frames else None
+        for held in items.held:
+            if isinstance(held.value, Obj):
+                self.record.multiplied[held.value.key] = Multiplied(number, func.owner if func else None)
 
     def functional(self, args: Args, place: Place) -> None:
         """`F.batch_norm` is called: what counts is a forward that runs by itself."""
@@ -680,9 +710,12 @@ class Events:
         held = [v for h in (items.held if items else ()) for _, v in alternatives(h.value)]
         if any(isinstance(v, Obj) and run.objects.kind(v) == "batchnorm" for v in held):
             eager, run.eager = run.eager, True
+            since = len(self.record.normalised)
             tensor = Flow("input", "input", (), obj.place)
             run.objects.apply(obj, Args((ArgVal(None, tensor, obj.place),)), obj.place)
             run.eager = eager
+            for event in self.record.normalised[since:]:
+                event.root = obj.key
 
     def library_call(self, path: str, args: Args, place: Place) -> bool:
         """A call that is recorded and otherwise does nothing."""

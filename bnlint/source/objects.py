@@ -335,6 +335,7 @@ class Objects:
         module = self.is_module(cls)
         init = self.find(cls, "__init__")
         if module != "no":
+            self.run.events.record.instances.setdefault(cls, []).append(obj)
             self.run.events.built(obj)
             if self.switches_at_first(cls):
                 self.prepare(obj)

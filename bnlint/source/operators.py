@@ -151,7 +151,8 @@ class Operators:
         if isinstance(number, Const) and isinstance(number.value, int):
             times = max(0, min(number.value, MOST_COPIES))
             return self.run.new_list("list", items.held * times, place, open=items.open)
-        return self.run.new_list("list", items.held, place, open=True)
+        self.run.events.multiplied(items, number)
+        return self.run.new_list("list", items.held * 2, place, open=True)
 
     def unary(self, op: str, value: Value) -> Value:
         value = self.run.force(value)

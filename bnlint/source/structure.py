@@ -245,9 +245,14 @@ class Structure:
             return None
         chains = self.chains(event.flow.inputs[0], event.guards)
         before = tuple(self.as_chain(c) for c in chains)
-        frozen: Answer3 = "unknown" if event.owner is not None and self.is_kept_in_eval(event.owner) else "no"
+        frozen = self.frozen(event)
         certain = all(self.always_follows(event, chain) for chain in chains)
         return Use(norm, where_of(event.flow.place), event.scope, before, frozen=frozen, certain=certain)
+
+    def frozen(self, event: Normalised) -> Answer3:
+        """Whether a BatchNorm may be kept in eval mode for good, by the class that applies it."""
+        kept = event.owner is not None and self.is_kept_in_eval(event.owner)
+        return "unknown" if kept else "no"
 
     def is_kept_in_eval(self, cls: ClassVal) -> bool:
         if cls.key not in self.kept:
