@@ -139,14 +139,14 @@ class Containers:
                 args = [a.value for a in source.args.positional()]
                 if name == "enumerate" and args:
                     return self.tuple_of(
-                        Sym(fresh(), "index"), self.run.element(args[0], turn), place=source.place
+                        self.run.numbers.index(), self.run.element(args[0], turn), place=source.place
                     )
                 if name == "zip":
                     return self.tuple_of(*(self.any_of(a, turn) for a in args), place=source.place)
                 if name in PASSING and args:
                     return self.any_of(args[0], turn)
                 if name == "range":
-                    return Sym(fresh(), "index")
+                    return self.run.numbers.index()
                 return Sym(fresh(), "batch", source=source)
             case Obj():
                 return Sym(fresh(), "batch", source=source)

@@ -212,6 +212,7 @@ def link(
     for func in functions(run, project):
         with guarded(func.module.filename, faults):
             structure.run_function(func)
+            structure.run_calls(func)
     run.visited = seen  # their layers were looked at, not what they do
     entries = Entries(project)
     run_functions(run, entries.first, faults)

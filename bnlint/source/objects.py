@@ -14,6 +14,7 @@ from bnlint.source.events import MADE_FROM
 from bnlint.source.frameworks import is_model
 from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
+from bnlint.source.turns import OUTSIDE
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -378,11 +379,13 @@ class Objects:
         run.eager = eager or self.is_module(obj.cls) != "no"
         loops, run.loops = run.loops, []
         inside, run.inside_forward = run.inside_forward, False
+        turn = run.numbers.begin(OUTSIDE)
         try:
             run.run(init, obj.args, obj, obj.place)
         finally:
             written, run.state, run.eager, run.loops = run.state.data, caller, eager, loops
             run.inside_forward = inside
+            run.numbers.begin(turn)
             run.root.data.update(written)
 
     def construct_base(self, obj: Obj, args: Args) -> None:

@@ -18,6 +18,7 @@ from bnlint.source.layers import LAYERS, NO_DEFAULT, layer_kind, torch_name
 from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, STANDARD, last_name
 from bnlint.source.overrides import calls_in, is_kept_in_eval
 from bnlint.source.state import State
+from bnlint.source.turns import OUTSIDE
 from bnlint.source.values import (
     Args,
     ArgVal,
@@ -43,6 +44,8 @@ CLASS_FUEL: Final = 3_000
 OPTIONS_FUEL: Final = 20_000
 """The same where the options of a class are not known: rarely asked for, and there are more ways."""
 BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm")
+MOST_CALLS: Final = 4
+"""How many calls of a function that builds layers are run for what they are given."""
 LONGEST_CHAIN: Final = 12
 MOST_CHAINS: Final = 8
 DEEPEST_BLOCK: Final = 4
@@ -127,6 +130,15 @@ class Structure:
         except OutOfFuel:
             pass
 
+    def run_calls(self, func: Func) -> None:
+        """Run the first calls of such a function that say what it is to build."""
+        for call in self.run.postponed[id(func.function)][:MOST_CALLS]:
+            try:
+                with self.alone():
+                    self.run.force(call)
+            except OutOfFuel:
+                pass
+
     def alone(self, fuel: int = CLASS_FUEL) -> _Alone:
         return _Alone(self.run, fuel)
 
@@ -204,11 +216,20 @@ class Structure:
             layer = Layer(flow.name, "dropout", where_of(flow.place), {"p": setting})
         return Op(flow.kind, flow.name, where_of(flow.place), layer)
 
-    def chains(self, value: Value, guards: Guards, left: int = LONGEST_CHAIN) -> list[tuple[Flow, ...]]:
-        """The ways in which a tensor was computed, nearest operation first."""
+    def chains(
+        self, value: Value, guards: Guards, left: int = LONGEST_CHAIN, known: Guards | None = None
+    ) -> list[tuple[Flow, ...]]:
+        """The ways in which a tensor was computed, nearest operation first.
+
+        `known` are the conditions of whoever uses the tensor. What another turn of a loop over who knows
+        what decides may have come before or not: such a way ends there.
+        """
         found: list[tuple[Flow, ...]] = []
         for inner, flow in alternatives(value):
             if contradicts(inner, guards):
+                continue
+            if known is not None and self.run.numbers.decide(inner, known):
+                found.append(())
                 continue
             if not isinstance(flow, Flow):
                 found.append(())
@@ -216,7 +237,7 @@ class Structure:
             if flow.kind in ENDS or left == 0 or not flow.inputs:
                 found.append((flow,))
                 continue
-            for chain in self.chains(flow.inputs[0], guards | inner, left - 1):
+            for chain in self.chains(flow.inputs[0], guards | inner, left - 1, known):
                 found.append((flow, *chain))
             if len(found) > MOST_CHAINS:
                 break
@@ -243,7 +264,7 @@ class Structure:
         norm = self.layer(event.layer)
         if norm is None or not event.flow.inputs:
             return None
-        chains = self.chains(event.flow.inputs[0], event.guards)
+        chains = self.chains(event.flow.inputs[0], event.guards, known=event.guards)
         before = tuple(self.as_chain(c) for c in chains)
         frozen: Answer3 = "unknown" if event.owner is not None and self.is_kept_in_eval(event.owner) else "no"
         certain = all(self.always_follows(event, chain) for chain in chains)
@@ -451,6 +472,7 @@ class _Alone:
     def __enter__(self) -> None:
         run = self.run
         self.saved = (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel)
+        self.turn = run.numbers.begin(OUTSIDE)
         run.state = State(run.root)
         run.frames, run.loops, run.contexts = [], [], []
         run.eager, run.inside_forward, run.fuel = True, False, self.given
@@ -458,6 +480,7 @@ class _Alone:
     def __exit__(self, *_: object) -> None:
         run = self.run
         run.root.data.update(run.state.data)
+        run.numbers.begin(self.turn)
         (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel) = self.saved
 
 
