@@ -379,7 +379,8 @@ class Interpreter:
     def turns(self, source: Value, *, plain: bool = False) -> list[tuple[Guards, Value, int]]:
         """What a loop goes over: everything if it is short and known, else two unknown turns.
 
-        Those have a number each. `plain` says that its turns call nothing: then a long one is as easy to follow.
+        Unknown ones have a number each. `plain` says that the turns call nothing: then a long one is as
+        easy to follow.
         """
         items = self.items(source)
         if items is not None and not items.open:
