@@ -229,6 +229,8 @@ class Containers:
                 return self.stored(base.key, name, base.source)
             case Sym(), _:
                 return Sym((base.key, "[]", self.run.operators.key(index)), base.name, source=base.source)
+            case Flow(), Const(value=str() | int() as name):
+                return Flow("reshape", f"[{name}]", (base,), base.place)
             case Flow(), _:
                 return Flow("reshape", "[]", (base,), base.place)
             case Bound(base=Module() as module, name="__dict__"), Const(value=str() as name):
