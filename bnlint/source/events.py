@@ -232,7 +232,7 @@ class Events:
         if run.objects.kind(obj) == "batchnorm":
             self.record.norms.append(obj)
             self.record.written.add(obj.place)
-            if run.inside_forward and run.frame.func is not None and run.frame.func.owner is not None:
+            if run.inside_forward and run.frame.func is not None:
                 self.record.made.append(obj)
         if run.eager or not self.is_surely_module(obj):
             return

@@ -6,10 +6,11 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Final
 
-from bnlint.facts import UNKNOWN, Answer3, Chain, Kind, Layer, Op, Setting, Use
+from bnlint.facts import MOVES, UNKNOWN, Answer3, Chain, Kind, Layer, Op, Setting, Use
 from bnlint.finding import Step, Where
 from bnlint.source import summary as ir
 from bnlint.source import zoo
+from bnlint.source.blocks import block_of
 from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
 from bnlint.source.extract import is_model_name
@@ -20,6 +21,7 @@ from bnlint.source.overrides import calls_in, is_kept_in_eval
 from bnlint.source.state import State
 from bnlint.source.turns import OUTSIDE
 from bnlint.source.values import (
+    ALWAYS,
     Args,
     ArgVal,
     ClassVal,
@@ -253,22 +255,46 @@ class Structure:
         return tuple(unique({layer.where: layer for layer in layers if layer is not None}))
 
     def uses(self) -> tuple[Use, ...]:
-        found: dict[object, Use] = {}
+        """One for each order that is written; a container's counts before that of whoever tries it out."""
+        found: dict[object, tuple[Normalised, Use]] = {}
         for event in self.run.events.record.normalised:
             use = self.use(event)
             if use is not None:
-                found[(use.where, use.norm.where, shape_of(use.before))] = use
-        return tuple(found.values())
+                found[(use.where, use.norm.where, shape_of(use.before))] = event, use
+        held = {(id(e.layer), nearest(u.before)) for e, u in found.values() if u.where == u.norm.where}
+        return tuple(
+            use
+            for event, use in found.values()
+            if use.where == use.norm.where or (id(event.layer), nearest(use.before)) not in held
+        )
 
     def use(self, event: Normalised) -> Use | None:
         norm = self.layer(event.layer)
         if norm is None or not event.flow.inputs:
             return None
-        chains = self.chains(event.flow.inputs[0], event.guards, known=event.guards)
+        chains = [
+            self.through(chain)
+            for chain in self.chains(event.flow.inputs[0], event.guards, known=event.guards)
+        ]
         before = tuple(self.as_chain(c) for c in chains)
         frozen: Answer3 = "unknown" if event.owner is not None and self.is_kept_in_eval(event.owner) else "no"
         certain = all(self.always_follows(event, chain) for chain in chains)
         return Use(norm, where_of(event.flow.place), event.scope, before, frozen=frozen, certain=certain)
+
+    def through(self, chain: tuple[Flow, ...]) -> tuple[Flow, ...]:
+        """A chain goes on inside the block that it comes from, where that has one way only."""
+        last = chain[-1] if chain else None
+        block = None if last is None else block_of(last)
+        if block is None or any(flow.kind not in MOVES for flow in chain[:-1]):
+            return chain
+        try:
+            with self.alone():
+                self.run.objects.prepare(block)
+                inside = self.output(block)
+        except OutOfFuel:
+            return chain
+        ways = [] if inside is None else self.chains(inside, ALWAYS)
+        return (*chain[:-1], *ways[0]) if len(ways) == 1 else chain
 
     def is_kept_in_eval(self, cls: ClassVal) -> bool:
         if cls.key not in self.kept:
@@ -486,6 +512,11 @@ class _Alone:
 
 def unique(found: dict[Where, Layer]) -> Iterator[Layer]:
     yield from found.values()
+
+
+def nearest(chains: tuple[Chain, ...]) -> frozenset[tuple[str, ...]]:
+    """The names of what comes before by each of the ways, two operations deep."""
+    return frozenset(tuple(op.name for op in chain[:2]) for chain in chains)
 
 
 def shape_of(chains: tuple[Chain, ...]) -> object:
