@@ -9,7 +9,8 @@ from typing import Final, NamedTuple, TypeAlias
 from bnlint.facts import Answer
 from bnlint.finding import Step
 from bnlint.source import summary as ir
-from bnlint.source.blocks import NEAR, Blocks, block_of, end
+from bnlint.source.blocks import Blocks, block_of, end
+from bnlint.source.layers import NEAR
 from bnlint.source.state import PARENTS
 from bnlint.source.structure import Structure
 from bnlint.source.values import (
@@ -61,7 +62,8 @@ def answers(structure: Structure) -> Iterator[Answer]:
             and structure.run.objects.is_module(obj.cls) == "yes"
         ):
             for index, value in found.returned(result):
-                yield from found.answer(obj.cls, index, value)
+                if found.is_last(obj.cls, index):
+                    yield from found.answer(obj.cls, index, value)
 
 
 class Traced(NamedTuple):
@@ -156,6 +158,10 @@ class Answers:
         return (container.name if container is not None else "") or "Sequential"
 
     # returned tensors
+
+    def is_last(self, cls: ClassVal, index: Index) -> bool:
+        """Whether nothing computes with what a model returns, or a loss judges it all the same."""
+        return cls not in self.run.events.record.continued or (cls, index) in self.losses
 
     def returned(self, value: Value) -> Iterator[tuple[Index, Value]]:
         """The tensors among what a forward returns, and their positions in a tuple or keys in a dict."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bnlint.facts import Kind
 from bnlint.source.interpret import OutOfFuel
+from bnlint.source.layers import NEAR
 from bnlint.source.values import ALWAYS, ClassVal, Flow, Obj
 
 if TYPE_CHECKING:
@@ -15,10 +15,6 @@ Flows = tuple[Flow, ...]
 
 DEEPEST_BLOCK: Final = 6
 """How many blocks are gone through, one within the other or one behind the other."""
-NEAR: Final[frozenset[Kind]] = frozenset(
-    {"reshape", "dropout", "identity", "resample", "softmax", "activation"}
-)
-"""What may stand between the layer that makes an answer and the answer."""
 
 
 class Inside(NamedTuple):
