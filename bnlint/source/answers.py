@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
-from bnlint.facts import Answer, Kind
+from bnlint.facts import Answer
 from bnlint.finding import Step
 from bnlint.source import summary as ir
-from bnlint.source.interpret import OutOfFuel
+from bnlint.source.blocks import Blocks, block_of, end
+from bnlint.source.layers import NEAR
 from bnlint.source.state import PARENTS
 from bnlint.source.structure import Structure
 from bnlint.source.values import (
@@ -24,11 +25,8 @@ from bnlint.source.values import (
     alternatives,
 )
 
-DEEPEST_BLOCK: Final = 4
-NEAR: Final[frozenset[Kind]] = frozenset(
-    {"reshape", "dropout", "identity", "resample", "softmax", "activation"}
-)
-"""What may stand between the layer that makes an answer and the answer."""
+Index: TypeAlias = int | str | None
+"""Where a tensor stands in what is returned: its position in a tuple, or its key in a dict."""
 
 CLASS_COUNT: Final = re.compile(
     r"^_?(num|n|nb|number_of)_?(class|classes|cls|labels|categories|outputs?)$|^(nclass|nclasses|classes|class_num|"
@@ -38,6 +36,9 @@ CLASS_COUNT: Final = re.compile(
 """Names of the number of classes."""
 HEAD_NAME: Final = re.compile(r"(^|_|\.)(classifier|logits?|score|fc_out|final_fc)$", re.IGNORECASE)
 """Names of the layers that make the answer."""
+GENERATOR: Final = re.compile(r"generator", re.IGNORECASE)
+"""Classes whose answer is an image, where it is squashed into the range of one."""
+SQUASHED: Final = frozenset({"tanh", "sigmoid"})
 SURE_NAME: Final = re.compile(r"(^|_)logits?$", re.IGNORECASE)
 """A returned name that says it even of a part of a model."""
 
@@ -61,7 +62,43 @@ def answers(structure: Structure) -> Iterator[Answer]:
             and structure.run.objects.is_module(obj.cls) == "yes"
         ):
             for index, value in found.returned(result):
-                yield from found.answer(obj.cls, index, value)
+                if found.is_last(obj.cls, index):
+                    yield from found.answer(obj.cls, index, value)
+
+
+class Traced(NamedTuple):
+    """A returned tensor that comes out of a BatchNorm.
+
+    `calls` are those of the blocks around that BatchNorm, outermost first, and its own; `why` says what
+    shows that the tensor is an answer.
+    """
+
+    cls: ClassVal
+    chain: tuple[Flow, ...]
+    calls: tuple[Flow, ...]
+    why: tuple[Step, ...]
+
+    def built(self, written: Place) -> Iterator[Step]:
+        """Where the blocks are built, apart from the one that the finding points at."""
+        for call in self.calls[:-1]:
+            block = block_of(call)
+            if block is not None and block.place != written:
+                yield Step(block.place.where(), f"{call.name} makes the answer and is built here")
+
+
+def squashed(chain: tuple[Flow, ...]) -> Iterator[Step]:
+    """The activation that makes an image of what the last layer makes."""
+    for flow in chain:
+        if flow.kind not in NEAR:
+            return
+        name = flow.name.rpartition(".")[2].lower()
+        if flow.kind == "activation" and name in SQUASHED:
+            yield Step(flow.place.where(), f"{flow.name} makes an image of it: this is the model's answer")
+
+
+def hands_on(call: Flow) -> bool:
+    """Whether a model is given the very input of the one that calls it."""
+    return any(isinstance(value, Flow) and value.kind == "input" for value in call.inputs[:1])
 
 
 class Answers:
@@ -70,7 +107,8 @@ class Answers:
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
         self.run = structure.run
-        self.losses: dict[tuple[ClassVal, int | None], Step] = {}
+        self.blocks = Blocks(structure)
+        self.losses: dict[tuple[ClassVal, Index], Step] = {}
 
     # losses
 
@@ -83,24 +121,24 @@ class Answers:
                 event.place.where(), f"`{event.loss}` compares it with a target: this is the model's answer"
             )
             for chain in self.structure.chains(event.answer, ALWAYS):
-                end = self.end(chain)
-                if end is None:
+                last = end(chain)
+                block = None if last is None else block_of(last)
+                if last is None or last.layer is None:
                     continue
-                if end.kind == "batchnorm" and end.layer is not None:
+                if last.kind == "batchnorm":
                     yield Answer(
-                        self.owner(end.layer), end.place.where(), self.structure.as_chain(chain), (step,)
+                        self.owner(last.layer), last.place.where(), self.structure.as_chain(chain), (step,)
                     )
-                elif end.kind == "other" and end.layer is not None and isinstance(end.layer.cls, ClassVal):
-                    self.note(end.layer.cls, chain[: chain.index(end)], step)
+                elif block is not None and isinstance(block.cls, ClassVal):
+                    self.note(block.cls, chain[: chain.index(last)], step)
 
     def note(self, cls: ClassVal, taken: tuple[Flow, ...], step: Step) -> None:
         """A loss judges what a model of this class returns, or one part of it."""
-        index: int | None = None
+        index: Index = None
         for flow in reversed(taken):
-            if flow.name.startswith("["):
-                if not flow.name[1:-1].isdecimal():
-                    return
-                index = int(flow.name[1:-1])
+            if flow.name.startswith("[") and flow.name != "[]":
+                at = flow.name[1:-1]
+                index = int(at) if at.isdecimal() else at
                 break
         self.losses.setdefault((cls, index), step)
         if all(obj.cls is not cls for obj, _ in self.structure.instances):
@@ -121,8 +159,12 @@ class Answers:
 
     # returned tensors
 
-    def returned(self, value: Value) -> Iterator[tuple[int | None, Value]]:
-        """The tensors among what a forward returns, and their positions in a tuple."""
+    def is_last(self, cls: ClassVal, index: Index) -> bool:
+        """Whether nothing computes with what a model returns, or a loss judges it all the same."""
+        return cls not in self.run.events.record.continued or (cls, index) in self.losses
+
+    def returned(self, value: Value) -> Iterator[tuple[Index, Value]]:
+        """The tensors among what a forward returns, and their positions in a tuple or keys in a dict."""
         for _, inner in alternatives(value):
             match inner:
                 case ListVal():
@@ -130,46 +172,62 @@ class Answers:
                     for at, held in enumerate(items.held if items else ()):
                         yield at, held.value
                 case DictVal():
-                    for entry in self.run.entries(inner).held.values():
-                        yield None, entry
+                    for key, entry in self.run.entries(inner).held.items():
+                        yield key if isinstance(key, str) else None, entry
                 case _:
                     yield None, value
                     return
 
-    def answer(self, cls: ClassVal, index: int | None, value: Value) -> Iterator[Answer]:
+    def answer(self, cls: ClassVal, index: Index, value: Value) -> Iterator[Answer]:
         """An answer for each layer that can have made a tensor, if something says that it is one."""
-        chains: dict[int, tuple[Flow, ...]] = {}
+        ways: dict[int, tuple[Flow, ...]] = {}
         for chain in self.structure.chains(value, ALWAYS):
-            end = self.end(chain)
-            chains.setdefault(id(end), chain)
-        for flows in chains.values():
-            end = self.end(flows)
-            if end is None or end.layer is None:
-                continue
-            block = end.layer if end.kind == "other" and isinstance(end.layer.cls, ClassVal) else None
-            if block is None and end.kind != "batchnorm":
-                continue
-            named = tuple(self.why(cls, index, flows, end.layer))
-            if block is not None and not named and not self.counts(block):
-                continue
-            chain = flows if block is None else self.inside(flows[: flows.index(end) + 1])
-            last = self.end(chain)
-            if last is None or last.kind != "batchnorm":
-                continue
-            why = (*self.counted(last), *named)
-            if why:
-                place = self.written(cls, end, block)
-                found = self.structure.as_chain(chain)
-                yield Answer(cls.klass.name, place.where(), found, why, len(chains) == 1)
+            ways.setdefault(id(end(chain)), chain)
+        found = [self.traced(cls, index, way) for way in ways.values()]
+        for one in found:
+            if one is not None and one.why:
+                place = self.written(one)
+                yield Answer(
+                    cls.klass.name,
+                    place.where(),
+                    self.structure.as_chain(one.chain),
+                    one.why,
+                    None not in found,
+                    tuple(one.built(place)),
+                )
 
-    def end(self, chain: tuple[Flow, ...]) -> Flow | None:
-        """The operation that makes the tensor at the near end of a chain."""
-        return next((flow for flow in chain if flow.kind not in NEAR), None)
+    def traced(self, cls: ClassVal, index: Index, way: tuple[Flow, ...]) -> Traced | None:
+        """One way in which a tensor comes out of a BatchNorm, and what says that it is an answer."""
+        last = end(way)
+        if last is None or last.layer is None:
+            return None
+        block = block_of(last)
+        named = tuple(self.why(cls, index, way, last.layer))
+        if block is not None and not named and not self.counts(block) and not may_answer(cls):
+            return None  # nothing will say that it is an answer
+        chain, calls = self.blocks.inside(way)
+        made = end(chain)
+        if made is None or made.kind != "batchnorm":
+            return None
+        return Traced(cls, chain, (*calls, made), (*self.counted(made), *named))
 
-    def written(self, cls: ClassVal, end: Flow, block: Obj | None) -> Place:
-        """Where the model writes its last layer: the layer, or where it has another make it."""
-        built = block if block is not None else self.container(end.layer)
-        own = block.place if block is not None else end.place
+    def written(self, traced: Traced) -> Place:
+        """Where the model writes its last layer: the layer, or where it has another make it.
+
+        A model that hands its input on to another writes nothing of its own, and one that is told the
+        number of classes under that name is more than a block.
+        """
+        cls, (call, *inside) = traced.cls, traced.calls
+        for inner in inside:
+            block = block_of(call)
+            if block is None or not isinstance(block.cls, ClassVal):
+                break
+            if not (may_answer(block.cls) or hands_on(call)):
+                break
+            cls, call = block.cls, inner
+        block = block_of(call)
+        built = block if block is not None else self.container(call.layer)
+        own = block.place if block is not None else call.place
         if built is None or built.held is None:
             return own
         return own if self.is_within(built.place, cls) else built.held
@@ -193,35 +251,6 @@ class Answers:
                     found = container
         return found
 
-    # blocks
-
-    def inside(self, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
-        try:
-            with self.structure.alone():
-                return self.through_blocks(flows, 0)
-        except OutOfFuel:
-            return flows
-
-    def through_blocks(self, chain: tuple[Flow, ...], depth: int) -> tuple[Flow, ...]:
-        """A chain that ends in a block of the project continues inside it, if there is one way only."""
-        if not chain or depth == DEEPEST_BLOCK:
-            return chain
-        *before, last = chain
-        block = last.layer
-        if last.kind != "other" or block is None or not isinstance(block.cls, ClassVal):
-            return chain
-        self.run.objects.prepare(block)
-        inside = self.structure.output(block)
-        if inside is None:
-            return chain
-        inner = self.structure.chains(inside, ALWAYS)
-        ends = {id(self.end(c)): self.end(c) for c in inner}
-        end = next(iter(ends.values()), None)
-        if len(ends) != 1 or end is None:
-            return chain
-        near = inner[0][: inner[0].index(end) + 1]
-        return (*before, *self.through_blocks(near, depth + 1))
-
     # evidence
 
     def counts(self, layer: Obj) -> tuple[str, Place] | None:
@@ -238,7 +267,7 @@ class Answers:
         if found is not None:
             yield Step(found[1].where(), f"`{found[0]}` counts the classes: this is the model's answer")
 
-    def why(self, cls: ClassVal, index: int | None, chain: tuple[Flow, ...], head: Obj) -> Iterator[Step]:
+    def why(self, cls: ClassVal, index: Index, chain: tuple[Flow, ...], head: Obj) -> Iterator[Step]:
         """What else says that this is the model's answer."""
         container = self.container(head)
         built = head if container is None else container
@@ -254,6 +283,8 @@ class Answers:
                     returned.place.where(), f"`{returned.name}` is returned: this is the model's answer"
                 )
                 break
+        if GENERATOR.search(cls.klass.name):
+            yield from squashed(chain)
         loss = self.losses.get((cls, index))
         if loss is not None:
             yield loss

@@ -169,7 +169,7 @@ class Containers:
 
     def index(self, turn: int) -> Sym:
         """What a loop counts by, in one of its turns: another number in each."""
-        index = Sym(fresh(), "index")
+        index = self.run.numbers.index()
         self.counted[index.key] = turn
         return index
 
@@ -242,6 +242,8 @@ class Containers:
                 return self.stored(base.key, name, base.source)
             case Sym(), _:
                 return Sym((base.key, "[]", self.run.operators.key(index)), base.name, source=base.source)
+            case Flow(), Const(value=str() | int() as name):
+                return Flow("reshape", f"[{name}]", (base,), base.place)
             case Flow(), _:
                 return Flow("reshape", "[]", (base,), base.place)
             case Bound(base=Module() as module, name="__dict__"), Const(value=str() as name):

@@ -217,6 +217,7 @@ def link(
     for func in functions(run, project):
         with guarded(func.module.filename, faults):
             structure.run_function(func)
+            structure.run_calls(func)
     run.visited = seen  # their layers were looked at, not what they do
     entries = Entries(project)
     run_functions(run, entries.first, faults)
@@ -310,7 +311,7 @@ def run_methods(run: Interpreter, cls: ClassVal) -> None:
     is_module = run.objects.is_module(cls) != "no"
     if run.objects.is_module(cls) == "yes" and not any(decides(m) for m in methods):
         return  # a module that anybody may switch: nothing is known of its mode
-    entered = (m for m in methods if is_entered(m) or ("mode" in m.words and not is_module))
+    entered = (m for m in methods if is_entered(m) or (not is_module and m.words & ({"mode"} | STEPPING)))
     wanted = [m for m in entered if id(m) not in run.visited]
     driven = {m.name for m in wanted} - (OWN if is_module else OWN - {"__init__"})
     if not driven:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 from bnlint.facts import Mode
 from bnlint.source import summary as ir
-from bnlint.source.layers import LOSSES
+from bnlint.source.layers import LOSSES, NEAR
 from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt, Turn
 from bnlint.source.values import (
     ALWAYS,
@@ -66,6 +66,8 @@ ANSWER_NAME: Final = re.compile(
 """Names of what a model answers."""
 
 MOST_ANCESTORS = 64
+JUDGES: Final = re.compile(r"loss|criterion|discriminator|critic|metric", re.IGNORECASE)
+"""Classes that judge what they are given: it is an answer still."""
 
 
 @dataclass(slots=True)
@@ -223,6 +225,7 @@ class Record:
     written: set[Place] = field(default_factory=set)
     compared: list[Compared] = field(default_factory=list)
     returned: dict[int, Returned] = field(default_factory=dict)
+    continued: set[ClassVal] = field(default_factory=set)
     switched: list[SetAt] = field(default_factory=list)
     saved_whole: list[SetAt] = field(default_factory=list)
     untracked: list[Untracking] = field(default_factory=list)
@@ -260,7 +263,7 @@ class Events:
         if run.objects.kind(obj) == "batchnorm":
             self.record.norms.append(obj)
             self.record.written.add(obj.place)
-            if run.inside_forward and run.frame.func is not None and run.frame.func.owner is not None:
+            if run.inside_forward and run.frame.func is not None:
                 self.record.made.append(obj)
         if run.eager or not self.is_surely_module(obj):
             return
@@ -701,6 +704,17 @@ class Events:
                     if isinstance(flow, Flow):
                         self.record.returned[id(flow)] = Returned(flow, name, flow.place)
 
+    def continues(self, flow: Flow) -> None:
+        """A forward computes with what other models of the project return: they are parts of it."""
+        if not self.run.inside_forward or (flow.kind == "other" and not is_block(flow)):
+            return
+        for value in flow.inputs:
+            for _, tensor in alternatives(value):
+                source = near_source(tensor)
+                cls = source.layer.cls if source is not None and source.layer is not None else None
+                if source is not None and source.kind == "other" and isinstance(cls, ClassVal):
+                    self.record.continued.add(cls)
+
     def filled(self, obj: Obj) -> None:
         """A Sequential was written: its order is its own, whatever it is fed."""
         run = self.run
@@ -835,3 +849,16 @@ def is_parameter(value: Value) -> bool:
     return (
         isinstance(value, Obj) and isinstance(value.cls, External) and value.cls.path == "torch.nn.Parameter"
     )
+
+
+def is_block(flow: Flow) -> bool:
+    """Whether a call is one of a module of the project that computes with what it is given."""
+    block = flow.layer
+    return block is not None and isinstance(block.cls, ClassVal) and not JUDGES.search(block.cls.klass.name)
+
+
+def near_source(value: Value) -> Flow | None:
+    """The operation that made a tensor, past what only moves, resizes or squashes it."""
+    while isinstance(value, Flow) and value.kind in NEAR and value.inputs:
+        value = value.inputs[0]
+    return value if isinstance(value, Flow) else None

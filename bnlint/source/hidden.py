@@ -44,22 +44,24 @@ class Hidden:
         self.structure = structure
         self.run = structure.run
 
-    def behind(self, owner: ClassVal, value: Value) -> Iterator[Unregistered]:
-        """What one attribute hides."""
+    def behind(self, owner: ClassVal, value: Value, depth: int = 0) -> Iterator[Unregistered]:
+        """What one attribute hides, also in lists of lists."""
         match value:
-            case ListVal():
+            case ListVal() if depth < DEEPEST:
                 items = self.run.items(value)
                 held = [h.value for h in items.held] if items else []
-                yield from self.among(owner, held, "tuple" if value.kind == "tuple" else "list")
-            case DictVal():
-                yield from self.among(owner, list(self.run.entries(value).held.values()), "dict")
+                yield from self.among(owner, held, "tuple" if value.kind == "tuple" else "list", depth)
+            case DictVal() if depth < DEEPEST:
+                yield from self.among(owner, list(self.run.entries(value).held.values()), "dict", depth)
             case Func():
-                yield from self.among(owner, list(self.captured(value)), "closure")
+                yield from self.among(owner, list(self.captured(value)), "closure", depth)
 
-    def among(self, owner: ClassVal, values: list[Value], held: Holder) -> Iterator[Unregistered]:
+    def among(self, owner: ClassVal, values: list[Value], held: Holder, depth: int) -> Iterator[Unregistered]:
         for value in values:
             for _, inner in alternatives(value):
-                if isinstance(inner, Obj) and not self.is_on_purpose(inner, values):
+                if isinstance(inner, ListVal | DictVal):
+                    yield from self.behind(owner, inner, depth + 1)
+                elif isinstance(inner, Obj) and not self.is_on_purpose(inner, values):
                     layer = self.batchnorm_in(inner, 0)
                     fact = None if layer is None else self.fact(owner, layer, held)
                     if fact is not None:

@@ -30,6 +30,7 @@ from bnlint.source.operators import Operators
 from bnlint.source.options import Options
 from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, ModeRecord, State, join, join_modes
 from bnlint.source.summary import Block, Expr, Span
+from bnlint.source.turns import OUTSIDE, Turns
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -93,6 +94,7 @@ class Turn(NamedTuple):
     target: Expr | None = None
     value: Value | None = None
     guards: Guards = ALWAYS
+    number: int = OUTSIDE
 
 
 class Frame:
@@ -153,6 +155,8 @@ class Interpreter:
         self.kept = Kept(self)
         self.drivers = Drivers(self)
         self.exports = Exports(self)
+        self.numbers = Turns()
+        self.postponed: defaultdict[int, list[Thunk]] = defaultdict(list)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []
@@ -316,14 +320,14 @@ class Interpreter:
         source = self.eval(node.source)
         place, words = self.place(node.span), spell(node.source)
         turns = [
-            Turn(Loop(source, place, at, words, phase_of(value)), node.target, value, guards)
-            for at, (guards, value) in enumerate(self.turns(source))
+            Turn(Loop(source, place, at, words, phase_of(value)), node.target, value, guards, number)
+            for at, (guards, value, number) in enumerate(self.turns(source))
         ]
         return self.loop(node, turns)
 
     def do_while(self, node: ir.While) -> bool:
         place = self.place(node.span)
-        turns = [Turn(Loop(None, place, at, "")) for at in range(2)]
+        turns = [Turn(Loop(None, place, at, ""), number=fresh()) for at in range(2)]
         return self.loop(node, [] if self.test(node.test).value is False else turns)
 
     def loop(self, node: ir.For | ir.While, turns: list[Turn]) -> bool:
@@ -366,12 +370,14 @@ class Interpreter:
         self.frame.jumps.append((outer, again, start, gone))
         self.state = State(outer, turn.guards)
         self.loops.append(turn.loop)
+        number = self.numbers.begin(turn.number or self.numbers.owners[-1])
         try:
             if turn.target is not None and turn.value is not None:
                 self.assign(turn.target, turn.value)
             if self.block(body):
                 again.append(Arm(turn.guards, self.state.data))
         finally:
+            self.numbers.begin(number)
             self.loops.pop()
             self.frame.jumps.pop()
             self.state = outer
@@ -381,10 +387,11 @@ class Interpreter:
             join(outer, again)
         return bool(again)
 
-    def turns(self, source: Value, *, plain: bool = False) -> list[tuple[Guards, Value]]:
+    def turns(self, source: Value, *, plain: bool = False) -> list[tuple[Guards, Value, int]]:
         """What a loop goes over: everything if it is short and known, else two unknown turns.
 
-        `plain` says that its turns call nothing: then a long one is as easy to follow.
+        Unknown ones have a number each. `plain` says that the turns call nothing: then a long one is as
+        easy to follow.
         """
         items = self.items(source)
         if items is not None and not items.open:
@@ -393,8 +400,18 @@ class Interpreter:
                 held = held[:2]
             elif len(held) > MOST_TURNS and not plain:
                 held = [*held[:3], *held[-2:]]
-            return [(h.guards, h.value) for h in held if not contradicts(h.guards, self.state.guards)]
-        return [(ALWAYS, self.element(source, turn)) for turn in range(2)]
+            return [
+                (h.guards, h.value, OUTSIDE) for h in held if not contradicts(h.guards, self.state.guards)
+            ]
+        return [(ALWAYS, *self.unknown_turn(source, turn)) for turn in range(2)]
+
+    def unknown_turn(self, source: Value, turn: int) -> tuple[Value, int]:
+        """An unknown element of something, and the number of the turn that it is given to."""
+        number = fresh()
+        outer = self.numbers.begin(number)
+        found = self.element(source, turn)
+        self.numbers.begin(outer)
+        return found, number
 
     def takes_every_turn(self, source: Value | None) -> bool:
         """Whether all turns of a loop are taken, so that what they count is known."""
@@ -782,7 +799,7 @@ class Interpreter:
             self.comprehended = (source, source)
         items = self.items(source)
         plain = isinstance(node.element, ir.Name | ir.Get | ir.Lit) and depth == 0
-        for turn, (given, value) in enumerate(self.turns(source, plain=plain)):
+        for turn, (given, value, _) in enumerate(self.turns(source, plain=plain)):
             self.assign(loop.target, value)
             tests = [selective(exclusive(self.test(test)), test, node.span) for test in loop.tests]
             if any(t.value is False for t in tests):
@@ -942,7 +959,10 @@ class Interpreter:
     def call_function(self, func: Func, args: Args, receiver: Value | None, place: Place) -> Value:
         is_needed = func.function.name == "__init__" or self.project.matters(func.function)
         if not self.eager and not is_needed:
-            return Thunk(func, receiver, args, place)
+            postponed = Thunk(func, receiver, args, place)
+            if "norm" in func.function.words:
+                self.postponed[id(func.function)].append(postponed)
+            return postponed
         return self.run(func, args, receiver, place)
 
     def run(

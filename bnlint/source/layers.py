@@ -119,6 +119,33 @@ LAYERS: Final[dict[str, tuple[Kind, Arguments]]] = {
 }
 """torch.nn's layers: what each is, and its arguments in order with their defaults."""
 
+NEAR: Final[frozenset[Kind]] = frozenset(
+    {"reshape", "dropout", "identity", "resample", "softmax", "activation"}
+)
+"""What may stand between the layer that makes an answer and the answer."""
+
+CONTINUING: Final[frozenset[Kind]] = frozenset(
+    {"conv", "linear", "batchnorm", "norm", "recurrent", "add", "multiply", "concat", "other"}
+)
+"""What computes something else of a tensor."""
+
+HOME_MADE: Final = frozenset(
+    {
+        *(name.lower() for name, (kind, _) in LAYERS.items() if kind == "activation" and name != "GLU"),
+        *(
+            "swish",
+            "memoryefficientswish",
+            "hswish",
+            "hsigmoid",
+            "hardmish",
+            "quickgelu",
+            "newgelu",
+            "ftswish",
+        ),
+    }
+)
+"""Names of classes that people write for one of the known activations, in lower case without underscores."""
+
 CONTAINERS: Final = {"Sequential", "ModuleList", "ModuleDict"}
 
 FUNCTIONS: Final[dict[str, Kind]] = {

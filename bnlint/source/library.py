@@ -9,7 +9,15 @@ from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.classes import is_instance
-from bnlint.source.layers import CONTAINERS, FUNCTIONS, IN_PLACE, function_name, layer_kind, torch_name
+from bnlint.source.layers import (
+    CONTAINERS,
+    CONTINUING,
+    FUNCTIONS,
+    IN_PLACE,
+    function_name,
+    layer_kind,
+    torch_name,
+)
 from bnlint.source.state import ITEMS, MOST_ITEMS
 from bnlint.source.values import (
     ALWAYS,
@@ -114,7 +122,10 @@ class Library:
 
     def flow(self, kind: Kind, name: str, args: Args, place: Place, layer: Obj | None = None) -> Flow:
         """A tensor made by an operation from the tensors among its arguments."""
-        return Flow(kind, name, tuple(self.tensors(args)), place, layer)
+        made = Flow(kind, name, tuple(self.tensors(args)), place, layer)
+        if kind in CONTINUING:
+            self.run.events.continues(made)
+        return made
 
     def tensors(self, args: Args) -> list[Value]:
         found: list[Value] = []

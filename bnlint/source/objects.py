@@ -12,8 +12,9 @@ from bnlint.source import taken
 from bnlint.source.classes import own_name
 from bnlint.source.events import MADE_FROM
 from bnlint.source.frameworks import is_model
-from bnlint.source.layers import CONTAINERS, LOSSES, layer_kind, torch_name
+from bnlint.source.layers import CONTAINERS, HOME_MADE, LOSSES, layer_kind, torch_name
 from bnlint.source.state import ITEMS, PARENTS, Arm, State, join
+from bnlint.source.turns import OUTSIDE
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -398,11 +399,13 @@ class Objects:
         run.eager = eager or self.is_module(obj.cls) != "no"
         loops, run.loops = run.loops, []
         inside, run.inside_forward = run.inside_forward, False
+        turn = run.numbers.begin(OUTSIDE)
         try:
             run.run(init, obj.args, obj, obj.place)
         finally:
             written, run.state, run.eager, run.loops = run.state.data, caller, eager, loops
             run.inside_forward = inside
+            run.numbers.begin(turn)
             run.root.data.update(written)
 
     def construct_base(self, obj: Obj, args: Args) -> None:
@@ -511,7 +514,9 @@ class Objects:
         method = self.find(obj.cls, "__call__")
         if isinstance(method, Func) and self.find(obj.cls, "forward") is None:
             return run.call_function(method, args, obj, place)
-        flow = run.library.flow("other", self.class_name(obj), args, place, obj)
+        name = self.class_name(obj)
+        made: Kind = "activation" if name.replace("_", "").lower() in HOME_MADE else "other"
+        flow = run.library.flow(made, name, args, place, obj)
         flow.call = args
         if isinstance(obj.cls, External) and obj.cls.path in LOSSES:
             run.events.compared(obj.cls.path, args, place)

@@ -10,6 +10,7 @@ from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source.averages import combined
 from bnlint.source.classes import is_layer
+from bnlint.source.layers import CONTINUING
 from bnlint.source.values import (
     ClassVal,
     Const,
@@ -106,7 +107,10 @@ class Operators:
         inputs = tuple(v for v in (left, right) if isinstance(v, Flow) or self.is_tensor(v))
         first = inputs[0]
         where = place or (first.place if isinstance(first, Flow) else Place("", ir.Span(1, 0, 1, 0)))
-        return Flow(kind, op, inputs, where)
+        made = Flow(kind, op, inputs, where)
+        if kind in CONTINUING:
+            self.run.events.continues(made)
+        return made
 
     def spread(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
         """An operator on values that depend on conditions."""

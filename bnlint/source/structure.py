@@ -6,10 +6,11 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Final
 
-from bnlint.facts import UNKNOWN, Answer3, Chain, Kind, Layer, Op, Setting, Use
+from bnlint.facts import MOVES, UNKNOWN, Answer3, Chain, Kind, Layer, Op, Setting, Use
 from bnlint.finding import Step, Where
 from bnlint.source import summary as ir
 from bnlint.source import zoo
+from bnlint.source.blocks import block_of
 from bnlint.source.conditions import Conditions
 from bnlint.source.events import Normalised
 from bnlint.source.extract import is_model_name
@@ -18,7 +19,9 @@ from bnlint.source.layers import LAYERS, NO_DEFAULT, layer_kind, torch_name
 from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, STANDARD, last_name
 from bnlint.source.overrides import calls_in, is_kept_in_eval
 from bnlint.source.state import State
+from bnlint.source.turns import OUTSIDE
 from bnlint.source.values import (
+    ALWAYS,
     Args,
     ArgVal,
     ClassVal,
@@ -43,6 +46,8 @@ CLASS_FUEL: Final = 3_000
 OPTIONS_FUEL: Final = 20_000
 """The same where the options of a class are not known: rarely asked for, and there are more ways."""
 BATCHNORMS: Final = frozenset(name for name, (kind, _) in LAYERS.items() if kind == "batchnorm")
+MOST_CALLS: Final = 4
+"""How many calls of a function that builds layers are run for what they are given."""
 LONGEST_CHAIN: Final = 12
 MOST_CHAINS: Final = 8
 DEEPEST_BLOCK: Final = 4
@@ -127,6 +132,15 @@ class Structure:
         except OutOfFuel:
             pass
 
+    def run_calls(self, func: Func) -> None:
+        """Run the first calls of such a function that say what it is to build."""
+        for call in self.run.postponed[id(func.function)][:MOST_CALLS]:
+            try:
+                with self.alone():
+                    self.run.force(call)
+            except OutOfFuel:
+                pass
+
     def alone(self, fuel: int = CLASS_FUEL) -> _Alone:
         return _Alone(self.run, fuel)
 
@@ -204,11 +218,20 @@ class Structure:
             layer = Layer(flow.name, "dropout", where_of(flow.place), {"p": setting})
         return Op(flow.kind, flow.name, where_of(flow.place), layer)
 
-    def chains(self, value: Value, guards: Guards, left: int = LONGEST_CHAIN) -> list[tuple[Flow, ...]]:
-        """The ways in which a tensor was computed, nearest operation first."""
+    def chains(
+        self, value: Value, guards: Guards, left: int = LONGEST_CHAIN, known: Guards | None = None
+    ) -> list[tuple[Flow, ...]]:
+        """The ways in which a tensor was computed, nearest operation first.
+
+        `known` are the conditions of whoever uses the tensor. What another turn of a loop over who knows
+        what decides may have come before or not: such a way ends there.
+        """
         found: list[tuple[Flow, ...]] = []
         for inner, flow in alternatives(value):
             if contradicts(inner, guards):
+                continue
+            if known is not None and self.run.numbers.decide(inner, known):
+                found.append(())
                 continue
             if not isinstance(flow, Flow):
                 found.append(())
@@ -216,7 +239,7 @@ class Structure:
             if flow.kind in ENDS or left == 0 or not flow.inputs:
                 found.append((flow,))
                 continue
-            for chain in self.chains(flow.inputs[0], guards | inner, left - 1):
+            for chain in self.chains(flow.inputs[0], guards | inner, left - 1, known):
                 found.append((flow, *chain))
             if len(found) > MOST_CHAINS:
                 break
@@ -232,18 +255,27 @@ class Structure:
         return tuple(unique({layer.where: layer for layer in layers if layer is not None}))
 
     def uses(self) -> tuple[Use, ...]:
-        found: dict[object, Use] = {}
+        """One for each order that is written; a container's counts before that of whoever tries it out."""
+        found: dict[object, tuple[Normalised, Use]] = {}
         for event in self.run.events.record.normalised:
             use = self.use(event)
             if use is not None:
-                found[(use.where, use.norm.where, shape_of(use.before))] = use
-        return tuple(found.values())
+                found[(use.where, use.norm.where, shape_of(use.before))] = event, use
+        held = {(id(e.layer), nearest(u.before)) for e, u in found.values() if u.where == u.norm.where}
+        return tuple(
+            use
+            for event, use in found.values()
+            if use.where == use.norm.where or (id(event.layer), nearest(use.before)) not in held
+        )
 
     def use(self, event: Normalised) -> Use | None:
         norm = self.layer(event.layer)
         if norm is None or not event.flow.inputs:
             return None
-        chains = self.chains(event.flow.inputs[0], event.guards)
+        chains = [
+            self.through(chain)
+            for chain in self.chains(event.flow.inputs[0], event.guards, known=event.guards)
+        ]
         before = tuple(self.as_chain(c) for c in chains)
         frozen = self.frozen(event)
         certain = all(self.always_follows(event, chain) for chain in chains)
@@ -253,6 +285,21 @@ class Structure:
         """Whether a BatchNorm may be kept in eval mode for good, by the class that applies it."""
         kept = event.owner is not None and self.is_kept_in_eval(event.owner)
         return "unknown" if kept else "no"
+
+    def through(self, chain: tuple[Flow, ...]) -> tuple[Flow, ...]:
+        """A chain goes on inside the block that it comes from, where that has one way only."""
+        last = chain[-1] if chain else None
+        block = None if last is None else block_of(last)
+        if block is None or any(flow.kind not in MOVES for flow in chain[:-1]):
+            return chain
+        try:
+            with self.alone():
+                self.run.objects.prepare(block)
+                inside = self.output(block)
+        except OutOfFuel:
+            return chain
+        ways = [] if inside is None else self.chains(inside, ALWAYS)
+        return (*chain[:-1], *ways[0]) if len(ways) == 1 else chain
 
     def is_kept_in_eval(self, cls: ClassVal) -> bool:
         if cls.key not in self.kept:
@@ -456,6 +503,7 @@ class _Alone:
     def __enter__(self) -> None:
         run = self.run
         self.saved = (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel)
+        self.turn = run.numbers.begin(OUTSIDE)
         run.state = State(run.root)
         run.frames, run.loops, run.contexts = [], [], []
         run.eager, run.inside_forward, run.fuel = True, False, self.given
@@ -463,11 +511,17 @@ class _Alone:
     def __exit__(self, *_: object) -> None:
         run = self.run
         run.root.data.update(run.state.data)
+        run.numbers.begin(self.turn)
         (run.state, run.frames, run.loops, run.contexts, run.eager, run.inside_forward, run.fuel) = self.saved
 
 
 def unique(found: dict[Where, Layer]) -> Iterator[Layer]:
     yield from found.values()
+
+
+def nearest(chains: tuple[Chain, ...]) -> frozenset[tuple[str, ...]]:
+    """The names of what comes before by each of the ways, two operations deep."""
+    return frozenset(tuple(op.name for op in chain[:2]) for chain in chains)
 
 
 def shape_of(chains: tuple[Chain, ...]) -> object:
