@@ -247,8 +247,10 @@ class Feed:
     """A DataLoader that feeds the training of a model.
 
     `batch_size` counts the samples per step; `model` is in train mode there. `values` is how many
-    values per channel the BatchNorm sees that sees fewest. `assumed` names the one assumption that
-    was needed, if any.
+    values per channel the BatchNorm sees that sees fewest, and `single` that BatchNorm if it sees one
+    of each sample. `length` is the number of samples, `drop_last` the argument, None where it is not
+    known whether there is one; `guarded` says whether anything takes care of a batch of one sample.
+    `assumed` names the one assumption that was needed, if any.
     """
 
     loader: Where
@@ -257,6 +259,11 @@ class Feed:
     batchnorm: Answer3
     frozen: Answer3 = "no"
     values: int | Unknown = UNKNOWN
+    single: Step | None = None
+    length: int | Unknown = UNKNOWN
+    drop_last: Setting | None = None
+    shuffled: Answer3 = "unknown"
+    guarded: Answer3 = "unknown"
     path: tuple[Step, ...] = ()
     assumed: str | None = None
 

@@ -149,6 +149,7 @@ class Containers:
                     return Sym(fresh(), "index")
                 return Sym(fresh(), "batch", source=source)
             case Obj():
+                self.run.loaders.gone_through(source)
                 return Sym(fresh(), "batch", source=source)
             case Sym():
                 return Sym(fresh(), "element", source=source.source or source)

@@ -19,6 +19,7 @@ from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.exports import EXPORTING, exports
 from bnlint.source.extract import extract, extract_old, is_relevant
+from bnlint.source.feeds import Feeds
 from bnlint.source.halves import divided
 from bnlint.source.hidden import unregistered
 from bnlint.source.hooks import run_hooks
@@ -227,7 +228,7 @@ def link(
     return Facts(
         forwards=tuple(scripts.forwards(stochastic.found)),
         exports=tuple(exports(scripts)),
-        feeds=tuple(scripts.feeds()),
+        feeds=tuple(Feeds(scripts)),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),

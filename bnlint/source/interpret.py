@@ -23,6 +23,7 @@ from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.library import Library
+from bnlint.source.loaders import Loaders
 from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
 from bnlint.source.operators import Operators
@@ -151,6 +152,7 @@ class Interpreter:
         self.averages = Averages(self)
         self.drivers = Drivers(self)
         self.exports = Exports(self)
+        self.loaders = Loaders(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []

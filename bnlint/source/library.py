@@ -99,6 +99,11 @@ MOVING: Final = frozenset(
     }
 )
 """Methods that give back the same model, or a tensor from the same source."""
+SIZES: Final = "#sizes"
+"""The key of the arguments of what made a tensor, or shaped it."""
+MADE: Final = frozenset(["randn", "rand", "zeros", "ones", "empty", "full", "arange", "randint", "tensor"])
+"""Functions of torch that make a tensor out of its sizes."""
+SHAPING: Final = frozenset({"view", "reshape"})
 TEXT: Final = frozenset(
     {"lower", "upper", "strip", "lstrip", "rstrip", "replace", "split", "rsplit", "startswith", "endswith"}
     | {"removeprefix", "removesuffix", "title", "capitalize"}
@@ -175,7 +180,7 @@ class Library:
         """The result of something unknown: a tensor if it was given one."""
         tensors = self.tensors(args)
         if tensors:
-            return Flow("unknown", name, tuple(tensors), place)
+            return Flow("unknown", name, tuple(tensors), place, call=args)
         return Sym(fresh(), name, source=self.source_of(args))
 
     def in_place(self, node: ir.Call, value: Value) -> None:
@@ -217,11 +222,15 @@ class Library:
             obj = Obj(fresh(), External(path), args, place, ready=True)
             self.run.objects.foreign[obj.key] = obj
             self.run.events.built(obj)
+            self.run.loaders.made(obj, args)
             return obj
         if last in PASSING:
             return Obj(fresh(), External(path), args, place, ready=True)
         self.run.events.given_away(path, args, place)
-        return self.result_of(last, args, place)
+        made = self.result_of(last, args, place)
+        if last in MADE and path.startswith("torch.") and isinstance(made, Sym):
+            self.run.root.set((made.key, SIZES), args)
+        return made
 
     def layer(self, path: str, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External(path), args, place, ready=True)
@@ -246,7 +255,7 @@ class Library:
         flow = Flow(
             kind, name, tuple(tensors[:1] if kind not in {"add", "concat", "multiply"} else tensors), place
         )
-        if kind == "dropout":
+        if kind in {"dropout", "pool", "reshape", "concat"}:
             flow.call = args
         return flow
 
@@ -448,6 +457,20 @@ class Library:
         held = (Held(ALWAYS, first, place),) * max(0, min(times.value, MOST_ITEMS))
         return self.run.new_list("list", held, place)
 
+    def handle_split(self, args: Args, place: Place) -> Value:
+        """`random_split(data, [50_000, 10_000])`: parts of a data set, of these sizes."""
+        first = args.get(0, "dataset")
+        items = self.run.containers.items(args.value(1, "lengths") or unknown())
+        if first is None or items is None or items.open:
+            return self.result_of("random_split", args, place)
+        return self.run.containers.tuple_of(*(self.subset(first, h, place) for h in items.held), place=place)
+
+    def subset(self, data: ArgVal, size: Held, place: Place) -> Value:
+        """A part of a data set, of a size."""
+        count = Args((ArgVal(None, size.value, size.place),))
+        indices = ArgVal("indices", Obj(fresh(), External("builtins.range"), count, place, ready=True), place)
+        return Obj(fresh(), External("torch.utils.data.Subset"), Args((data, indices)), place, ready=True)
+
     def handle_load(self, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External("torch.load"), args, place, ready=True)
         obj.assumed = True
@@ -494,10 +517,10 @@ class Library:
             self.run.events.backward(base)
             return Const(None)
         if name in {"size", "dim", "item", "tolist", "argmax", "max", "min", "numel"}:
-            return Flow("other", name, (base, *self.tensors(args)), place)
+            return Flow("other", name, (base, *self.tensors(args)), place, call=args)
         plain = name.removesuffix("_")
         kind: Kind = FUNCTIONS.get(name) or FUNCTIONS.get(plain) or "unknown"
-        return Flow(kind, plain, (base, *self.tensors(args)), place)
+        return Flow(kind, plain, (base, *self.tensors(args)), place, call=args)
 
     def object_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> Value:
         """A method of a module, a loader, an optimizer or of something unknown."""
@@ -559,7 +582,10 @@ class Library:
         if tensors:
             return Flow("unknown", name, tuple(tensors), place)
         source = base.source if isinstance(base, Sym) else None
-        return Sym(fresh(), name, source=source or self.source_of(args))
+        made = Sym(fresh(), name, source=source or self.source_of(args))
+        if name in SHAPING:
+            self.run.root.set((made.key, SIZES), args)
+        return made
 
     def register(self, base: Obj, name: str, args: Args) -> Value:
         run = self.run
@@ -641,6 +667,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "*.ArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
     "importlib.import_module": Library.handle_import,
+    "torch.utils.data.random_split": Library.handle_split,
     "*.spawn": Library.handle_spawn,
     "threading.Thread": Library.handle_worker,
     "*.Process": Library.handle_worker,

@@ -389,6 +389,7 @@ class Objects:
         """Torch's own constructor ran for an instance."""
         state = self.run.state
         state.set((obj.key, BASE_ARGS), args)
+        self.run.loaders.made(obj, args)
         if self.is_container(obj) or self.is_sequential(obj.cls):
             self.fill_container(obj, args)
 
