@@ -207,7 +207,9 @@ class Objects:
         return self.run.new_dict(named, open=base.args.open)
 
     def derived(self, base: Flow, attr: str) -> Value:
-        if attr in {"shape", "device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
+        if attr == "shape":
+            return Sym(("shape", fresh()), attr)
+        if attr in {"device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
             return unknown(attr)
         return Flow("other", attr, (base,), base.place)
 
@@ -294,7 +296,7 @@ class Objects:
             case Either():
                 for guards, alternative in base.alternatives:
                     if not contradicts(guards, state.guards):
-                        self.set_attribute(alternative, attr, value)
+                        self.set_attribute(alternative, attr, under(value, guards))
 
     def adopt(self, parent: Obj, value: Value) -> None:
         """A module's switch reaches what it has registered."""
@@ -467,6 +469,7 @@ class Objects:
             self.run.state.set((made.key, MADE_FROM), args)
             return made
         flow = self.run.library.flow("unknown", func.name or "?", args, place)
+        flow.call = func
         if self.run.library.looks_like_input(args):
             self.run.events.forward(func, args, place, flow)
             return flow

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from bnlint.source.interpret import OutOfFuel
 from bnlint.source.layers import torch_name
 from bnlint.source.library import SIZES
+from bnlint.source.summary import Span
 from bnlint.source.values import (
     Args,
     ArgVal,
     Const,
+    DictVal,
     Either,
     External,
     Flow,
@@ -27,7 +29,6 @@ from bnlint.source.values import (
     Place,
     Sym,
     Value,
-    alternatives,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ vector; a map of one position; a map of any size, channels first. Of a merged on
 
 ONE: Final[frozenset[Shape]] = frozenset({"vector", "point"})
 """One value per channel."""
+MOST_WAYS: Final = 6
+"""Places where ways meet that are looked behind."""
+MOST_NESTED: Final = 2
+"""How deep ways within ways are followed."""
+NOWHERE: Final = Place("", Span(1, 0, 1, 0))
 DEEPEST: Final = 8
 """Blocks within blocks that are followed."""
 SAME: Final = frozenset({"activation", "dropout", "identity", "norm", "softmax", "batchnorm"})
@@ -203,11 +209,30 @@ class Trace:
 
     def norms_below(self, tensors: list[Value]) -> Iterator[Obj]:
         """The same, in the modules that certainly are called on the way."""
-        for flow in reached(tensors):
+        for flow in self.reached(tensors).values():
             if flow.kind == "other" and flow.layer is not None:
                 norm = self.block(flow, flow.layer).norm
                 if norm is not None:
                     yield norm
+
+    def reached(self, tensors: Iterable[Value], depth: int = 0) -> dict[int, Flow]:
+        """The tensors that others certainly are made of: those that are there whichever way was taken."""
+        found: dict[int, Flow] = {}
+        ways: dict[int, Either] = {}
+        pending = list(tensors)
+        while pending:
+            value = pending.pop()
+            if isinstance(value, Either):
+                ways[id(value)] = value
+            elif isinstance(value, ListVal | DictVal):
+                pending.extend(self.run.library.tensors(Args((ArgVal(None, value, NOWHERE),))))
+            elif isinstance(value, Flow) and id(value) not in found:
+                found[id(value)] = value
+                pending.extend(value.inputs)
+        for way in list(ways.values())[:MOST_WAYS] if depth < MOST_NESTED else ():
+            first, *others = (self.reached([value], depth + 1) for _, value in way.alternatives)
+            found.update({key: flow for key, flow in first.items() if all(key in o for o in others)})
+        return found
 
     def block(self, flow: Flow, layer: Obj) -> Seen:
         """What another module makes of the tensors that it is called with."""
@@ -242,6 +267,8 @@ class Trace:
             return "merged"
         before: Shape = self.shape(value.inputs[0]) if value.inputs else "unknown"
         match value.kind:
+            case "input":
+                return "unknown"
             case "conv":
                 return "point" if before == "point" and "ranspose" not in value.name else "map"
             case "linear":
@@ -260,13 +287,33 @@ class Trace:
                 return combined([self.shape(tensor) for tensor in value.inputs])
             case "concat":
                 return self.joined(value)
-        return self.reduced(value, before) if value.name in REDUCING else "merged"
+        if value.name in REDUCING:
+            return self.reduced(value, before)
+        return "unknown" if is_part(value.call) or not value.name else "merged"
 
     def pooled(self, flow: Flow, before: Shape) -> Shape:
         """A pool that leaves one position leaves one of whatever comes in."""
         if "daptive" in flow.name and self.constant(self.argument(flow, 0, "output_size")) in POOLED:
             return "point"
+        if self.is_whole(self.argument(flow, 0, "kernel_size")):
+            return "point"
         return before if before in {"point", "map"} else "map" if before == "batch" else "unknown"
+
+    def is_whole(self, kernel: Value | None) -> bool:
+        """Whether a window is as large as a map: `F.avg_pool2d(x, x.size()[2:])`."""
+        value = None if kernel is None else self.run.force(kernel)
+        match value:
+            case Sym(key=key):
+                return is_extent(key)
+            case Flow(name="[:]", inputs=(Flow(name="size"), *_)):
+                return True
+            case Flow(name="size", call=Args(items=(arg,))):
+                return self.constant(arg.value) in {2, 3, -1, -2}
+            case ListVal():
+                items = self.run.items(value)
+                held = () if items is None else items.held
+                return bool(held) and all(self.is_whole(h.value) for h in held)
+        return False
 
     def argument(self, flow: Flow, at: int, name: str) -> Value | None:
         """An argument of a layer, or of a function behind its tensor."""
@@ -346,6 +393,25 @@ class Trace:
         return "point" if before == "map" and dims in {(2, 3), (-2, -1), (-1, -2), (2, 3, 4)} else "unknown"
 
 
+def is_extent(key: object) -> bool:
+    """Whether a number is the height or the width of a map, or a slice of its shape holds both."""
+    match key:
+        case (inner, "/" | "//", 1):
+            return is_extent(inner)
+        case (("shape", _), "[2]" | "[3]" | "[-1]" | "[-2]") | (("shape", _), "[:]", 2 | -2, 0, 0):
+            return True
+        case (inner, "[0]" | "[1]"):
+            return is_extent(inner)
+    return False
+
+
+def is_part(called: object) -> bool:
+    """Whether an attribute is called of which nothing is known: a part of the model, as it was handed in."""
+    key = called.key if isinstance(called, Sym) else None
+    is_elsewhere = isinstance(key, tuple) and key[:1] in {("global",), ("import",)}
+    return key is not None and not is_elsewhere
+
+
 def alike(shapes: Iterable[Shape]) -> Shape:
     """The shape of several tensors that have the same."""
     found = set(shapes)
@@ -360,18 +426,3 @@ def combined(shapes: list[Shape]) -> Shape:
     if found == {"map", "point"}:
         return "map"
     return alike(found)
-
-
-def reached(tensors: Iterable[Value]) -> Iterator[Flow]:
-    """The tensors that others certainly are made of."""
-    pending, seen = list(tensors), set()
-    while pending:
-        value = pending.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, Flow):
-            yield value
-            pending.extend(value.inputs)
-        else:
-            pending.extend(v for guards, v in alternatives(value) if not guards and v is not value)
