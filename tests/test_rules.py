@@ -131,6 +131,15 @@ ANSWER = Answer(
     "Net", at(7), chain(Op("batchnorm", "bn", at(6), norm(row=3))), (step(8),), evidence=(step(2),)
 )
 FEED = Feed(at(5), setting(4, evidence=(step(2),)), "net", "yes", path=(step(1),))
+SHORT = replace(
+    FEED,
+    batch_size=setting(16, evidence=(step(2),)),
+    single=step(4),
+    length=161,
+    drop_last=setting(value=False, evidence=(step(3),)),
+    shuffled="yes",
+    guarded="no",
+)
 SAVE = Save(at(5), "net", "parameters", "saved", "yes", path=(step(1),))
 LOAD = Load(at(5), "net", setting(value=False, evidence=(step(2),)), "no", "yes", path=(step(1),))
 
@@ -740,6 +749,75 @@ class TestTinyBatch:
         assert claim.message.endswith("(assuming that `train` gets this loader).")
 
 
+class TestBatchOfOne:
+    def test_is_an_error_before_a_batchnorm_that_sees_one_value(self):
+        (claim,) = claims("BN302", feeds=(SHORT,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", "error")
+        assert claim.message == (
+            "The last batch of 16 holds 1 of the 161 samples, for which BatchNorm in `net` raises ValueError; "
+            "pass `drop_last=True`."
+        )
+        assert evidence(claim) == [1, 2, 3, 4]
+
+    def test_is_a_warning_before_one_that_sees_more(self):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, single=None),))
+        assert claim.severity == "warning"
+        assert "normalises by one sample's statistics" in claim.message
+        assert evidence(claim) == [1, 2, 3]
+
+    @pytest.mark.parametrize(("size", "length"), [(2, 3), (2, 1), (16, 17), (160, 161)])
+    def test_computes_what_is_left(self, size, length):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, batch_size=setting(size), length=length),))
+        assert claim.severity == "error"
+
+    @pytest.mark.parametrize(("size", "length"), [(16, 160), (16, 162), (1, 161), (1, 1), (2, 4), (161, 161)])
+    def test_is_silent_where_more_is_left_or_nothing(self, size, length):
+        assert not claims("BN302", feeds=(replace(SHORT, batch_size=setting(size), length=length),))
+
+    @pytest.mark.parametrize("size", [2, 16, UNKNOWN, None, "16"])
+    def test_says_what_may_happen_where_the_length_is_not_known(self, size):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, batch_size=setting(size), length=UNKNOWN),))
+        assert claim.severity == "info"
+        assert claim.message.startswith("The last batch can hold a single sample, ")
+
+    def test_needs_the_size_to_compute_with_the_length(self):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, batch_size=setting(UNKNOWN)),))
+        assert claim.severity == "info"
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [
+            {"shuffled": "no"},
+            {"shuffled": "unknown"},
+            {"single": None},
+            {"batch_size": setting(1)},
+            {"batch_size": setting(0)},
+        ],
+    )
+    def test_needs_a_shuffled_loader_and_one_value_then(self, doubt):
+        assert not claims("BN302", feeds=(replace(SHORT, **{"length": UNKNOWN, **doubt}),))
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [
+            {"batchnorm": "unknown"},
+            {"frozen": "unknown"},
+            {"guarded": "unknown"},
+            {"guarded": "yes"},
+            {"drop_last": None},
+            {"drop_last": setting(value=True)},
+            {"drop_last": setting(UNKNOWN)},
+        ],
+    )
+    def test_needs_a_short_batch_that_nobody_takes_care_of(self, doubt):
+        for length in (161, UNKNOWN):
+            assert not claims("BN302", feeds=(replace(SHORT, length=length, **doubt),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, assumed="`train` gets this loader"),))
+        assert claim.confidence == "medium"
+
+
 class TestStatisticsNotSaved:
     @pytest.mark.parametrize(
         ("what", "how", "says"),
@@ -916,6 +994,9 @@ NOTHING_KNOWN = Facts(
         Feed(at(1), SILENT, "net", "unknown"),
         Feed(at(1), SILENT, "net", "yes"),
         Feed(at(1), setting(1), "net", "unknown"),
+        replace(SHORT, drop_last=None, batch_size=SILENT),
+        replace(SHORT, guarded="unknown", batch_size=SILENT),
+        replace(SHORT, length=UNKNOWN, shuffled="unknown", batch_size=SILENT),
     ),
     saves=(
         Save(at(1), "net", "unknown", "unknown", "unknown", "unknown"),
@@ -973,7 +1054,10 @@ EVERYTHING = Facts(
         for effect in ("recorded", "refused", "kept")
         for batchnorm in ("yes", "no", "unknown")
     ),
-    feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
+    feeds=(
+        *(FEED, replace(FEED, values=1, assumed="this holds"), SHORT, replace(SHORT, single=None)),
+        replace(SHORT, length=UNKNOWN, assumed="this holds"),
+    ),
     saves=(SAVE, replace(SAVE, batchnorm="unknown")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),

@@ -104,7 +104,7 @@ def _judge(feed: Feed) -> Iterator[Claim]:
 
 def _claim(feed: Feed, what: str, severity: Severity) -> Claim:
     raises = "raises ValueError" if feed.single is not None else "normalises by one sample's statistics"
-    message = f"{what}, for which BatchNorm in `{feed.model}` {raises}; set `drop_last=True`."
+    message = f"{what}, for which BatchNorm in `{feed.model}` {raises}; pass `drop_last=True`."
     single = () if feed.single is None else (feed.single,)
     kept = () if feed.drop_last is None else feed.drop_last.evidence
     evidence = (*feed.path, *feed.batch_size.evidence, *kept, *single)
