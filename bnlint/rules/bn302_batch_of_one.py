@@ -22,7 +22,7 @@ Bad
 
 
     def main():
-        net = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+        net = nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
         data = TensorDataset(torch.randn(1025, 8), torch.randint(0, 2, (1025,)))
         loader = DataLoader(data, batch_size=64, shuffle=True)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -40,7 +40,7 @@ Good
 
 
     def main():
-        net = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+        net = nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
         data = TensorDataset(torch.randn(1025, 8), torch.randint(0, 2, (1025,)))
         loader = DataLoader(data, batch_size=64, shuffle=True, drop_last=True)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
