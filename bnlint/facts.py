@@ -358,6 +358,23 @@ class Average:
 
 
 @dataclass(frozen=True, slots=True)
+class Recomputed:
+    """A part of a model that an activation checkpoint runs a second time in the backward pass.
+
+    `call` is the function that does it. `momentum` is that of the BatchNorm layers in the part where one is
+    given. `certain` is false where the checkpoint depends on a condition that may not hold in training.
+    """
+
+    where: Where
+    call: str
+    batchnorm: Answer3
+    frozen: Answer3 = "no"
+    momentum: Setting | None = None
+    certain: bool = False
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything an engine has to say about one project or one live model."""
 
@@ -375,6 +392,7 @@ class Facts:
     thaws: tuple[Thaw, ...] = ()
     passes: tuple[StochasticPass, ...] = ()
     averages: tuple[Average, ...] = ()
+    recomputed: tuple[Recomputed, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

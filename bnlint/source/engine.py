@@ -30,6 +30,7 @@ from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import SWITCHES
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
+from bnlint.source.recomputed import Recomputations
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts
 from bnlint.source.state import State
 from bnlint.source.stochastic import Stochastic
@@ -234,6 +235,7 @@ def link(
         thaws=tuple(Thaws(scripts)),
         passes=tuple(stochastic),
         averages=tuple(Averagings(scripts)),
+        recomputed=tuple(Recomputations(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

@@ -28,6 +28,7 @@ from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
 from bnlint.source.operators import Operators
 from bnlint.source.options import Options
+from bnlint.source.recomputed import Checkpoints
 from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, ModeRecord, State, join, join_modes
 from bnlint.source.summary import Block, Expr, Span
 from bnlint.source.values import (
@@ -153,6 +154,7 @@ class Interpreter:
         self.drivers = Drivers(self)
         self.exports = Exports(self)
         self.loaders = Loaders(self)
+        self.checkpoints = Checkpoints(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []

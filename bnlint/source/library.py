@@ -471,6 +471,12 @@ class Library:
         indices = ArgVal("indices", Obj(fresh(), External("builtins.range"), count, place, ready=True), place)
         return Obj(fresh(), External("torch.utils.data.Subset"), Args((data, indices)), place, ready=True)
 
+    def handle_checkpoint(self, args: Args, place: Place) -> Value:
+        return self.run.checkpoints.called("checkpoint", args, place)
+
+    def handle_checkpoint_sequence(self, args: Args, place: Place) -> Value:
+        return self.run.checkpoints.called("checkpoint_sequential", args, place)
+
     def handle_load(self, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External("torch.load"), args, place, ready=True)
         obj.assumed = True
@@ -667,6 +673,8 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "*.ArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
     "importlib.import_module": Library.handle_import,
+    "torch.utils.checkpoint.checkpoint": Library.handle_checkpoint,
+    "torch.utils.checkpoint.checkpoint_sequential": Library.handle_checkpoint_sequence,
     "torch.utils.data.random_split": Library.handle_split,
     "*.spawn": Library.handle_spawn,
     "threading.Thread": Library.handle_worker,

@@ -10,7 +10,7 @@ from bnlint.facts import Answer3
 from bnlint.source import events
 from bnlint.source import summary as ir
 from bnlint.source.interpret import spell
-from bnlint.source.overrides import expressions
+from bnlint.source.overrides import calls_at, expressions
 from bnlint.source.summary import Block
 from bnlint.source.values import ClassVal, Obj, Place
 
@@ -102,26 +102,28 @@ def counts(node: ir.Expr) -> bool:
 
 
 def innermost(body: Block, place: Place) -> ir.Function | None:
-    """The innermost function around a place."""
+    """The function that makes the call at a place."""
+    found = (function for function in functions_in(body) if calls_at(function.body, place))
+    return next(found, None)
+
+
+def functions_in(body: Block) -> Iterator[ir.Function]:
+    """The functions of a block and the methods of its classes."""
     for stmt in body:
         match stmt:
-            case ir.Function(span=span) if span.row <= place.span.row <= span.end_row:
-                return innermost(stmt.body, place) or stmt
-            case ir.Class(span=span, body=inner) if span.row <= place.span.row <= span.end_row:
-                return innermost(inner, place)
-            case ir.If(body=inner, other=other):
-                found = innermost(inner, place) or innermost(other, place)
-                if found is not None:
-                    return found
-    return None
+            case ir.Function():
+                yield stmt
+                yield from functions_in(stmt.body)
+            case ir.Class(body=inner) | ir.If(body=inner):
+                yield from functions_in(inner)
 
 
 def is_tried(body: Block, place: Place) -> bool:
-    """Whether what stands at a place may fail without any harm."""
+    """Whether the call at a place may fail without any harm."""
     for stmt in body:
         match stmt:
             case ir.Try(body=inner, handlers=handlers):
-                if (handlers and covers(inner, place)) or is_tried(inner, place):
+                if (handlers and calls_at(inner, place)) or is_tried(inner, place):
                     return True
             case ir.For(body=inner) | ir.While(body=inner) | ir.With(body=inner):
                 if is_tried(inner, place):
@@ -130,9 +132,3 @@ def is_tried(body: Block, place: Place) -> bool:
                 if is_tried(inner, place) or is_tried(other, place):
                     return True
     return False
-
-
-def covers(body: Block, place: Place) -> bool:
-    """Whether a place is in one of these statements."""
-    spans = (getattr(stmt, "span", None) for stmt in body)
-    return any(span.row <= place.span.row <= span.end_row for span in spans if span is not None)
