@@ -269,6 +269,29 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """A model that is copied to several devices, each of which is given its share of a batch.
+
+    `wrapper` does it. `whole` samples are divided, and none of the `devices` sees more than `share`;
+    `loaded` is how many samples the loader gives at once, where that is known. `synced` says whether
+    BatchNorm sees the samples of all devices.
+    """
+
+    where: Where
+    wrapper: str
+    model: str
+    batchnorm: Answer3
+    frozen: Answer3 = "no"
+    whole: int | Unknown = UNKNOWN
+    share: int | Unknown = UNKNOWN
+    devices: int | Unknown = UNKNOWN
+    loaded: int | Unknown = UNKNOWN
+    synced: Answer3 = "unknown"
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Save:
     """State of a model that leaves it: written to a file, sent, or copied into another model.
 
@@ -393,6 +416,7 @@ class Facts:
     passes: tuple[StochasticPass, ...] = ()
     averages: tuple[Average, ...] = ()
     recomputed: tuple[Recomputed, ...] = ()
+    splits: tuple[Split, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})
@@ -407,7 +431,7 @@ def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
             return
 
 
-def assumption(fact: Forward | Export | Feed | Save | Load) -> str | None:
+def assumption(fact: Forward | Export | Feed | Split | Save | Load) -> str | None:
     """What a claim about BatchNorm takes for granted, to stand behind "assuming that"; None if nothing."""
     if fact.assumed is None and fact.batchnorm == "unknown":
         return f"`{fact.model}` contains BatchNorm"

@@ -16,6 +16,7 @@ from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
 from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
+from bnlint.source.devices import Splits
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.exports import EXPORTING, exports
 from bnlint.source.extract import extract, extract_old, is_relevant
@@ -226,10 +227,12 @@ def link(
     run.fuel = LAST_FUEL
     scripts = Scripts(structure)
     stochastic = Stochastic(scripts)
+    feeds = Feeds(scripts)
     return Facts(
         forwards=tuple(scripts.forwards(stochastic.found)),
         exports=tuple(exports(scripts)),
-        feeds=tuple(Feeds(scripts)),
+        feeds=tuple(feeds),
+        splits=tuple(Splits(feeds)),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),

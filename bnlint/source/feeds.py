@@ -51,19 +51,20 @@ class Feeds:
 
     def __iter__(self) -> Iterator[Feed]:
         seen: set[tuple[Place, bool, int]] = set()
-        for event in self.run.events.record.forwards:
-            if not event.trained or {m.mode for m in event.modes} & {"eval"}:
+        for event, loader in self.pairs():
+            size = self.batch_size(loader)
+            if size is None or self.structure.has_batchnorm(event.model) != "yes":
                 continue
-            for loader in self.loaders(event):
-                size = self.batch_size(loader)
-                if size is None:
-                    continue
-                if self.structure.has_batchnorm(event.model) != "yes":
-                    continue
-                key = (loader.place, size.value is UNKNOWN, id(event.model))
-                if key not in seen:
-                    seen.add(key)
-                    yield self.feed(event, loader, size)
+            key = (loader.place, size.value is UNKNOWN, id(event.model))
+            if key not in seen:
+                seen.add(key)
+                yield self.feed(event, loader, size)
+
+    def pairs(self) -> Iterator[tuple[events.Forward, Obj]]:
+        """The forwards that train, each with the loaders that it draws from."""
+        for event in self.run.events.record.forwards:
+            if event.trained and not {m.mode for m in event.modes} & {"eval"}:
+                yield from ((event, loader) for loader in self.loaders(event))
 
     def feed(self, event: events.Forward, loader: Obj, size: Setting) -> Feed:
         args = self.arguments(loader)

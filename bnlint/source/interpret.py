@@ -17,6 +17,7 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.averages import Averages
 from bnlint.source.containers import Containers
+from bnlint.source.devices import Devices
 from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
 from bnlint.source.exports import Exports
@@ -154,6 +155,7 @@ class Interpreter:
         self.drivers = Drivers(self)
         self.exports = Exports(self)
         self.loaders = Loaders(self)
+        self.devices = Devices(self)
         self.checkpoints = Checkpoints(self)
         self.root = State()
         self.state = self.root

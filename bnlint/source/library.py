@@ -34,6 +34,7 @@ from bnlint.source.values import (
     Taken,
     Thunk,
     Value,
+    alternatives,
     either,
     fresh,
     unknown,
@@ -205,6 +206,7 @@ class Library:
             return exported
         last = path.rpartition(".")[2]
         if last in ALIASES and args.items:
+            self.run.devices.called(last, args, place)
             return self.run.force(args.items[0].value)
         handler = HANDLERS.get(path) or HANDLERS.get(f"*.{last}")
         if handler is not None:
@@ -226,6 +228,7 @@ class Library:
             return obj
         if last in PASSING:
             return Obj(fresh(), External(path), args, place, ready=True)
+        self.run.devices.called(last, args, place)
         self.run.events.given_away(path, args, place)
         made = self.result_of(last, args, place)
         if last in MADE and path.startswith("torch.") and isinstance(made, Sym):
@@ -370,6 +373,27 @@ class Library:
             if isinstance(first, Const | Sym) and len(args.items) == 1
             else self.result_of("", args, _place)
         )
+
+    def handle_most(self, args: Args, place: Place) -> Value:
+        """`max(1, batch_size // world_size)`: what is known of the larger one of two numbers."""
+        values = [self.run.force(arg.value) for arg in args.positional()]
+        if len(values) != 2 or len(args.items) != 2 or args.open:
+            return self.result_of("max", args, place)
+        pairs = [(g | h, a, b) for g, a in alternatives(values[0]) for h, b in alternatives(values[1])]
+        return either((guards, self.larger(a, b)) for guards, a, b in pairs)
+
+    def larger(self, one: Value, other: Value) -> Value:
+        match one, other:
+            case Const(value=int() | float() as a), Const(value=int() | float() as b):
+                return one if a >= b else other
+            case (Sym() as sym, Const(value=int() as least)) | (Const(value=int() as least), Sym() as sym):
+                default = sym.default
+                if default is not None and isinstance(default.value, int) and default.value < least:
+                    default = None
+                made = Sym(("max", least, sym.key), sym.name, default)
+                self.run.devices.still(made, sym)
+                return made
+        return unknown("max")
 
     def handle_sum(self, args: Args, place: Place) -> Value:
         tensors = self.tensors(args)
@@ -662,6 +686,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.next": Library.handle_next,
     "builtins.int": Library.handle_number,
     "builtins.float": Library.handle_number,
+    "builtins.max": Library.handle_most,
     "builtins.sum": Library.handle_sum,
     "functools.partial": Library.handle_partial,
     "copy.deepcopy": Library.handle_copy,
