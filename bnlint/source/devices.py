@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bnlint.facts import UNKNOWN, Answer3, Split, Unknown
@@ -14,6 +15,7 @@ from bnlint.source.overrides import calls_in, statements
 from bnlint.source.values import (
     Args,
     ArgVal,
+    ClassVal,
     Const,
     Guards,
     Obj,
@@ -151,14 +153,17 @@ class Splits:
         self.devices = feeds.run.devices
 
     def __iter__(self) -> Iterator[Split]:
-        seen: set[tuple[Place, Place]] = set()
+        """A fact for each wrapper and verdict; what leaves it so in other configurations is told with it."""
+        found: dict[tuple[object, ...], Split] = {}
         for event, loader in self.feeds.pairs():
             model = event.model
             for wrapped in self.devices.wrapped.get(model.key, ()) if isinstance(model, Obj | Sym) else ():
                 fact = self.fact(event, loader, wrapped)
-                if fact is not None and (wrapped.place, loader.place) not in seen:
-                    seen.add((wrapped.place, loader.place))
-                    yield fact
+                if fact is not None:
+                    key = (fact.where, fact.share, fact.loaded, fact.batchnorm, fact.frozen, fact.synced)
+                    known = found.get(key, fact)
+                    found[key] = replace(known, path=tuple(dict.fromkeys((*known.path, *fact.path))))
+        yield from found.values()
 
     def fact(self, event: events.Forward, loader: Obj, wrapped: Wrapped) -> Split | None:
         given = self.feeds.arguments(loader).get(1, "batch_size")
@@ -186,7 +191,7 @@ class Splits:
             devices=number,
             loaded=size if isinstance(size, int) else UNKNOWN,
             synced=synced,
-            path=(*self.feeds.scripts.path(event), *steps, *off, *wrapped.off),
+            path=(*self.feeds.scripts.path(event), *steps, *off, *self.with_heirs(wrapped.off)),
         )
 
     def divided_loader(self, given: ArgVal) -> tuple[Const, int, int | Unknown] | None:
@@ -202,6 +207,27 @@ class Splits:
         if whole is None or type(whole.value) is not int or not isinstance(number, int) or number < FEWEST:
             return None
         return whole, -(-whole.value // number), number
+
+    def with_heirs(self, off: tuple[Step, ...]) -> Iterator[Step]:
+        """Settings of a class, with those of the classes that inherit them and say the same."""
+        for step in off:
+            yield step
+            for cls, name in self.declared_at(step):
+                for heir in self.run.project.classes:
+                    bases = list(self.run.objects.bases(heir)) if heir is not cls else []
+                    if cls in bases:
+                        yield from (
+                            Step(Place(heir.module.filename, stmt.span).where(), step.message)
+                            for stmt in declarations(heir, name)
+                        )
+
+    def declared_at(self, step: Step) -> Iterator[tuple[ClassVal, str]]:
+        """The class whose body says what a step shows."""
+        for cls in self.run.project.classes:
+            if cls.module.filename == step.where.filename:
+                for stmt in declarations(cls):
+                    if stmt.span.row == step.where.row and isinstance(stmt.target, ir.Name):
+                        yield cls, stmt.target.id
 
     def synced(self, key: Hashable) -> tuple[Answer3, tuple[Step, ...]]:
         """Whether BatchNorm was made to see all devices, and the options that are off by default."""
@@ -219,3 +245,12 @@ class Splits:
             for default, way in found
             if bool(default.value) is not way and default.place is not None
         )
+
+
+def declarations(cls: ClassVal, name: str | None = None) -> Iterator[ir.Declare]:
+    """The fields of a class that are off by default, all of them or those of one name."""
+    for stmt in cls.klass.body:
+        match stmt:
+            case ir.Declare(target=ir.Name(id=found), value=ir.Lit(value=False | None)):
+                if name in {None, found}:
+                    yield stmt
