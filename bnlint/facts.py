@@ -249,8 +249,10 @@ class Feed:
     `batch_size` counts the samples per step; `model` is in train mode there. `values` is how many
     values per channel the BatchNorm sees that sees fewest, and `single` that BatchNorm if it sees one
     of each sample. `length` is the number of samples, `drop_last` the argument, None where it is not
-    known whether there is one; `guarded` says whether anything takes care of a batch of one sample.
-    `assumed` names the one assumption that was needed, if any.
+    known whether there is one; `guarded` says whether anything takes care of a batch of one sample, and
+    `synced` whether BatchNorm sees the samples of other devices as well. `steps` is how many batches
+    gradients are accumulated over, None where that is not known. `assumed` names the one assumption that
+    was needed, if any.
     """
 
     loader: Where
@@ -264,6 +266,8 @@ class Feed:
     drop_last: Setting | None = None
     shuffled: Answer3 = "unknown"
     guarded: Answer3 = "unknown"
+    synced: Answer3 = "no"
+    steps: Setting | None = None
     path: tuple[Step, ...] = ()
     assumed: str | None = None
 

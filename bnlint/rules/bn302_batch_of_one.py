@@ -86,7 +86,9 @@ def check(facts: Facts) -> Iterator[Claim]:
     """A loader whose last batch holds one sample, or may, and is kept."""
     for feed in facts.feeds:
         match feed:
-            case Feed(batchnorm="yes", frozen="no", guarded="no", drop_last=Setting(value=False)):
+            case Feed(
+                batchnorm="yes", frozen="no", synced="no", guarded="no", drop_last=Setting(value=False)
+            ):
                 yield from _judge(feed)
 
 

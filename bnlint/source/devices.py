@@ -143,6 +143,23 @@ class Devices:
                 if isinstance(value, Const) and not value.value and value.place is not None:
                     yield Step(value.place.where(), f"`{value.name or 'sync_bn'}` is {value.value!r}")
 
+    def synced(self, key: Hashable) -> tuple[Answer3, tuple[Step, ...]]:
+        """Whether BatchNorm was made to see all devices, and the options that are off by default."""
+        ways = self.synchronised.get(key, [])
+        defaults = [self.defaults_off(guards) for guards in ways]
+        if all(defaults):
+            return "no", tuple(step for steps in defaults for step in steps)
+        return ("yes" if any(not guards for guards in ways) else "unknown"), ()
+
+    def defaults_off(self, guards: Guards) -> tuple[Step, ...]:
+        """The options that must be given for these conditions to hold."""
+        found = [(self.defaults[key], way) for key, way in guards if key in self.defaults]
+        return tuple(
+            Step(default.place.where(), f"`{default.name}` is {default.value!r} by default")
+            for default, way in found
+            if bool(default.value) is not way and default.place is not None
+        )
+
 
 class Splits:
     """Turns wrapped models that are trained into facts."""
@@ -175,7 +192,7 @@ class Splits:
         if found is None:
             return None
         whole, share, number = found
-        synced, off = self.synced(event.model.key)
+        synced, off = self.devices.synced(event.model.key)
         size = self.feeds.setting(given).value
         steps: tuple[Step, ...] = (Step(loader.place.where(), "this loader gives the samples"),)
         if whole.place is not None:
@@ -228,23 +245,6 @@ class Splits:
                 for stmt in declarations(cls):
                     if stmt.span.row == step.where.row and isinstance(stmt.target, ir.Name):
                         yield cls, stmt.target.id
-
-    def synced(self, key: Hashable) -> tuple[Answer3, tuple[Step, ...]]:
-        """Whether BatchNorm was made to see all devices, and the options that are off by default."""
-        ways = self.devices.synchronised.get(key, [])
-        defaults = [self.defaults_off(guards) for guards in ways]
-        if all(defaults):
-            return "no", tuple(step for steps in defaults for step in steps)
-        return ("yes" if any(not guards for guards in ways) else "unknown"), ()
-
-    def defaults_off(self, guards: Guards) -> tuple[Step, ...]:
-        """The options that must be given for these conditions to hold."""
-        found = [(self.devices.defaults[key], way) for key, way in guards if key in self.devices.defaults]
-        return tuple(
-            Step(default.place.where(), f"`{default.name}` is {default.value!r} by default")
-            for default, way in found
-            if bool(default.value) is not way and default.place is not None
-        )
 
 
 def declarations(cls: ClassVal, name: str | None = None) -> Iterator[ir.Declare]:

@@ -128,6 +128,7 @@ class Drivers:
     def drive(self, base: Obj | Sym, driver: Driver, name: str, args: Args, place: Place) -> Value | None:
         run = self.run
         if name in driver.left:
+            run.fits.called(base, name, args, place)
             given = Args((*args.items, *(base.args.items if isinstance(base, Obj) else ())))
             for model in self.models(given):
                 self.leave(model, driver.left[name], name, place)

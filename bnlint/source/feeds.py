@@ -8,6 +8,8 @@ from typing import Final
 from bnlint.facts import UNKNOWN, Answer3, Feed, Setting
 from bnlint.finding import Step
 from bnlint.source import events
+from bnlint.source.fits import DATA, MODULE
+from bnlint.source.names import is_test_file
 from bnlint.source.positions import Positions
 from bnlint.source.remainders import Remainders
 from bnlint.source.scripts import Scripts
@@ -17,6 +19,7 @@ from bnlint.source.values import (
     ArgVal,
     Const,
     External,
+    Flow,
     Func,
     Obj,
     Place,
@@ -59,12 +62,52 @@ class Feeds:
             if key not in seen:
                 seen.add(key)
                 yield self.feed(event, loader, size)
+        fed = {place for place, _, _ in seen}
+        yield from (feed for feed in self.alone() if feed.loader not in {place.where() for place in fed})
+
+    def alone(self) -> Iterator[Feed]:
+        """The loaders that data modules give to models which are chosen elsewhere."""
+        norm = self.one_dimensional()
+        for cls in self.run.fits.givers(DATA) if norm is not None else ():
+            for loader in self.run.fits.run_alone(cls):
+                args, size = self.arguments(loader), self.batch_size(loader)
+                if size is None:
+                    continue
+                drop_last = self.drop_last(loader, args)
+                what = f"`{cls.klass.name}` gives it to a model with such a BatchNorm1d"
+                yield Feed(
+                    where_of(loader.place),
+                    size,
+                    "the model",
+                    "yes",
+                    single=norm,
+                    length=self.run.loaders.known[loader.key].length,
+                    drop_last=drop_last,
+                    shuffled=self.shuffled(args),
+                    guarded=self.remainders.around_loader(loader),
+                    assumed=what,
+                )
+
+    def one_dimensional(self) -> Step | None:
+        """A BatchNorm1d behind a Linear: what it normalises are vectors, one for each sample."""
+        for event in self.run.events.record.normalised:
+            before = event.flow.inputs[0] if event.flow.inputs else None
+            cls = event.layer.cls
+            name = cls.path.rpartition(".")[2] if isinstance(cls, External) else ""
+            is_vector = isinstance(before, Flow) and before.kind == "linear"
+            if name == "BatchNorm1d" and is_vector and not is_test_file(event.layer.place.filename):
+                return Step(where_of(event.layer.place), "this BatchNorm1d gets a vector of each sample")
+        return None
 
     def pairs(self) -> Iterator[tuple[events.Forward, Obj]]:
         """The forwards that train, each with the loaders that it draws from."""
         for event in self.run.events.record.forwards:
             if event.trained and not {m.mode for m in event.modes} & {"eval"}:
                 yield from ((event, loader) for loader in self.loaders(event))
+        for cls in list(self.run.fits.givers(MODULE)):
+            self.run.fits.fit_alone(cls)
+        for event in self.run.fits.seen:
+            yield from ((event, loader) for loader in self.run.loaders.within(event.source or event.model))
 
     def feed(self, event: events.Forward, loader: Obj, size: Setting) -> Feed:
         args = self.arguments(loader)
@@ -83,8 +126,22 @@ class Feeds:
             drop_last=drop_last,
             shuffled=self.shuffled(args),
             guarded=self.remainders.answer(event, loader) if is_short else "unknown",
+            synced=self.synced(event.model),
+            steps=self.steps(event),
             path=tuple(self.scripts.path(event)),
         )
+
+    def synced(self, model: Value) -> Answer3:
+        """Whether BatchNorm sees the samples of other devices."""
+        return self.run.devices.synced(model.key)[0] if isinstance(model, Obj | Sym) else "unknown"
+
+    def steps(self, event: events.Forward) -> Setting | None:
+        """How many batches a step of the optimizer takes."""
+        given = self.run.fits.accumulated.get(id(event))
+        if given is None:
+            places = [loop.place for loop in event.loops]
+            given = next((self.run.steps[place] for place in places if place in self.run.steps), None)
+        return None if given is None else self.setting(given)
 
     def single(self, event: events.Forward) -> Step | None:
         """The BatchNorm that sees one value per channel of each sample, if one does."""

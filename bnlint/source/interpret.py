@@ -22,6 +22,7 @@ from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
 from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
+from bnlint.source.fits import Fits
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.library import Library
 from bnlint.source.loaders import Loaders
@@ -155,6 +156,8 @@ class Interpreter:
         self.drivers = Drivers(self)
         self.exports = Exports(self)
         self.loaders = Loaders(self)
+        self.fits = Fits(self)
+        self.steps: dict[Place, ArgVal] = {}
         self.devices = Devices(self)
         self.checkpoints = Checkpoints(self)
         self.root = State()

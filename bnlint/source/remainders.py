@@ -41,6 +41,10 @@ class Remainders:
         tried = any(is_tried(body, event.place) for body in self.on_the_way(event))
         return "unknown" if tried else "no"
 
+    def around_loader(self, loader: Obj) -> Answer3:
+        """The same, where nothing is known but who builds the loader."""
+        return "unknown" if any(self.asks(body) for body in self.around(loader.place)) else "no"
+
     def on_the_way(self, event: events.Forward) -> Iterator[Block]:
         """The functions that lead to a forward; without any, the body of its file."""
         for call in event.calls:
