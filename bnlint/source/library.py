@@ -302,8 +302,15 @@ class Library:
                 is_open |= entries.open
             else:
                 is_open |= not self.pairs_into(inner, held)
-        held.update({a.name: self.run.labelled(a.value, a.name) for a in args.items if a.name})
+        held.update({a.name: self.written(a) for a in args.items if a.name})
         return self.run.new_dict(held, place, open=is_open)
+
+    def written(self, arg: ArgVal) -> Value:
+        """An entry of `dict(key=value)`: a constant is known by its key, and written there at least."""
+        value = self.run.labelled(arg.value, arg.name)
+        if isinstance(value, Const) and value.place is None:
+            return Const(value.value, arg.place, value.name)
+        return value
 
     def pairs_into(self, value: Value, held: dict[Any, Value]) -> bool:
         """`OrderedDict([("conv", conv), …])`"""
