@@ -271,6 +271,8 @@ class Drivers:
         match expr:
             case ir.Call(func=ir.Get(base=ir.Name() | ir.Get() as owner, attr=attr)):
                 base = self.run.force(self.run.eval(owner))
+                if attr == "accumulate" and isinstance(base, Obj):
+                    self.run.fits.accumulating(base)
                 drivers = map(table.driver_of, self.paths(base.cls)) if isinstance(base, Obj) else ()
                 return any(driver is not None and attr in driver.quiet for driver in drivers)
         return False

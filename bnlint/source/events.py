@@ -394,6 +394,7 @@ class Events:
         """A method that the project does not define, of something that it may know."""
         if name == "step":
             self.mark_training()
+            self.run.fits.stepped(place)
             if self.moves_inputs(base):
                 self.forget_training()
         if name in {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from bnlint.source import summary as ir
 from bnlint.source.events import Forward
+from bnlint.source.objects import last_name
+from bnlint.source.overrides import calls_at, calls_in, statements
 from bnlint.source.values import (
     Args,
     ArgVal,
@@ -43,6 +45,7 @@ class Fits:
         self.seen: list[Forward] = []
         self.given: set[ClassVal | External] = set()
         self.accumulated: dict[Hashable, ArgVal] = {}
+        self.divisors: dict[Hashable, ir.Expr | None] = {}
 
     def called(self, trainer: Obj | Sym, name: str, args: Args, place: Place) -> None:
         """Lightning's `Trainer(…).fit(model, …)`, or `Trainer(model, …).train()` of transformers."""
@@ -127,6 +130,31 @@ class Fits:
         self.run.loaders.made(loader, given)
         self.note(model, loader, place, arguments.args.get(None, "gradient_accumulation_steps"))
 
+    # several batches a step
+
+    def stepped(self, place: Place) -> None:
+        """An optimizer steps: in every k-th batch alone, if the gradients of the others are kept for it."""
+        run = self.run
+        func = run.frames[-1].func if run.frames else None
+        if not run.loops or (func is None and place.filename not in run.project.modules):
+            return
+        key = (id(func and func.function), place)
+        if key not in self.divisors:
+            body = func.function.body if func is not None else self.top(place)
+            self.divisors[key] = divisor(body, place)
+        number = self.divisors[key]
+        if number is not None:
+            run.steps[run.loops[-1].place] = ArgVal(None, run.eval(number), place)
+
+    def top(self, place: Place) -> ir.Block:
+        return self.run.project.modules[place.filename].summary.body
+
+    def accumulating(self, base: Obj) -> None:
+        """`with accelerator.accumulate(model):` steps in every k-th batch, as the accelerator was told."""
+        steps = base.args.get(None, "gradient_accumulation_steps")
+        if steps is not None and self.run.loops:
+            self.run.steps[self.run.loops[-1].place] = steps
+
     # what nobody fits here
 
     def run_alone(self, cls: ClassVal) -> Iterator[Obj]:
@@ -158,6 +186,34 @@ class Fits:
     def inherits(self, cls: ClassVal, base: str) -> bool:
         paths = (b.path for b in self.run.objects.bases(cls) if isinstance(b, External))
         return any(path.startswith(LIGHTNING) and path.endswith(base) for path in paths)
+
+
+def divisor(body: ir.Block, place: Place) -> ir.Expr | None:
+    """The k of `if (i + 1) % k == 0: optimizer.step()` where gradients flow in each turn and are kept."""
+    for stmt in statements(body):
+        if not isinstance(stmt, ir.If) or not calls_at(stmt.body, place):
+            continue
+        here = {last_name(call.func) for call in calls_in(stmt.body)}
+        total = [last_name(call.func) for call in calls_in(body)]
+        inside = [last_name(call.func) for call in calls_in(stmt.body)]
+        keeps = "zero_grad" in here and total.count("zero_grad") == inside.count("zero_grad")
+        if keeps and "backward" not in here and "backward" in total:
+            return next((p.right for p in expressions_of(stmt.test) if is_modulo(p)), None)
+    return None
+
+
+def is_modulo(part: object) -> TypeGuard[ir.Binary]:
+    return isinstance(part, ir.Binary) and part.op == "%"
+
+
+def expressions_of(test: ir.Expr) -> Iterator[object]:
+    """Every part of an expression."""
+    pending: list[object] = [test]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, tuple):
+            yield part
+            pending.extend(part)
 
 
 def is_off(value: Value) -> bool:
