@@ -48,10 +48,6 @@ class Lengths:
                 return self.of_library(path, value.args, depth)
             case Obj(cls=ClassVal()):
                 return self.of_project(value)
-            case ListVal():
-                items = self.run.items(value)
-                certain = items is not None and not items.open and not any(h.guards for h in items.held)
-                return len(items.held) if items is not None and certain else UNKNOWN
         return UNKNOWN
 
     def of_library(self, path: str, args: Args, depth: int) -> int | Unknown:
@@ -105,9 +101,9 @@ class Lengths:
         return value.value if isinstance(value, Const) else None
 
     def of_project(self, data: Obj) -> int | Unknown:
-        """What `__len__` returns, if that is a constant."""
+        """What `__len__` returns; what counts a list is not asked, for not all that it holds was followed."""
         method = self.run.objects.find(data.cls, "__len__")
-        if not isinstance(method, Func):
+        if not isinstance(method, Func) or "len" in method.function.calls:
             return UNKNOWN
         from bnlint.source.interpret import OutOfFuel  # which needs this room itself
 
