@@ -281,7 +281,11 @@ class Feed:
     """A DataLoader that feeds the training of a model.
 
     `batch_size` counts the samples per step; `model` is in train mode there. `values` is how many
-    values per channel the BatchNorm sees that sees fewest. `assumed` names the one assumption that
+    values per channel the BatchNorm sees that sees fewest, and `single` that BatchNorm if it sees one
+    of each sample. `length` is the number of samples, `drop_last` the argument, None where it is not
+    known whether there is one; `guarded` says whether anything takes care of a batch of one sample, and
+    `synced` whether BatchNorm sees the samples of other devices as well. `steps` is how many batches
+    gradients are accumulated over, None where that is not known. `assumed` names the one assumption that
     was needed, if any.
     """
 
@@ -291,6 +295,36 @@ class Feed:
     batchnorm: Answer3
     frozen: Answer3 = "no"
     values: int | Unknown = UNKNOWN
+    single: Step | None = None
+    length: int | Unknown = UNKNOWN
+    drop_last: Setting | None = None
+    shuffled: Answer3 = "unknown"
+    guarded: Answer3 = "unknown"
+    synced: Answer3 = "no"
+    steps: Setting | None = None
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A model that is copied to several devices, each of which is given its share of a batch.
+
+    `wrapper` does it. `whole` samples are divided, and none of the `devices` sees more than `share`;
+    `loaded` is how many samples the loader gives at once, where that is known. `synced` says whether
+    BatchNorm sees the samples of all devices.
+    """
+
+    where: Where
+    wrapper: str
+    model: str
+    batchnorm: Answer3
+    frozen: Answer3 = "no"
+    whole: int | Unknown = UNKNOWN
+    share: int | Unknown = UNKNOWN
+    devices: int | Unknown = UNKNOWN
+    loaded: int | Unknown = UNKNOWN
+    synced: Answer3 = "unknown"
     path: tuple[Step, ...] = ()
     assumed: str | None = None
 
@@ -438,6 +472,23 @@ class Average:
 
 
 @dataclass(frozen=True, slots=True)
+class Recomputed:
+    """A part of a model that an activation checkpoint runs a second time in the backward pass.
+
+    `call` is the function that does it. `momentum` is that of the BatchNorm layers in the part where one is
+    given. `certain` is false where the checkpoint depends on a condition that may not hold in training.
+    """
+
+    where: Where
+    call: str
+    batchnorm: Answer3
+    frozen: Answer3 = "no"
+    momentum: Setting | None = None
+    certain: bool = False
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything an engine has to say about one project or one live model."""
 
@@ -460,6 +511,8 @@ class Facts:
     snapshots: tuple[Snapshot, ...] = ()
     untracked: tuple[Untracked, ...] = ()
     unsaved: tuple[Unsaved, ...] = ()
+    recomputed: tuple[Recomputed, ...] = ()
+    splits: tuple[Split, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})
@@ -474,7 +527,7 @@ def source_of(chain: Chain, through: frozenset[Kind] = MOVES) -> Iterator[Op]:
             return
 
 
-def assumption(fact: Forward | Export | Feed | Save | Load | Snapshot) -> str | None:
+def assumption(fact: Forward | Export | Feed | Split | Save | Load | Snapshot) -> str | None:
     """What a claim about BatchNorm takes for granted, to stand behind "assuming that"; None if nothing."""
     if fact.assumed is None and fact.batchnorm == "unknown":
         return f"`{fact.model}` contains BatchNorm"

@@ -21,11 +21,13 @@ from bnlint.facts import (
     Load,
     Op,
     Override,
+    Recomputed,
     Recurrent,
     Save,
     Setting,
     Shared,
     Snapshot,
+    Split,
     StochasticPass,
     Thaw,
     Unregistered,
@@ -136,6 +138,20 @@ ANSWER = Answer(
     "Net", at(7), chain(Op("batchnorm", "bn", at(6), norm(row=3))), (step(8),), evidence=(step(2),)
 )
 FEED = Feed(at(5), setting(4, evidence=(step(2),)), "net", "yes", path=(step(1),))
+SHORT = replace(
+    FEED,
+    batch_size=setting(16, evidence=(step(2),)),
+    single=step(4),
+    length=161,
+    drop_last=setting(value=False, evidence=(step(3),)),
+    shuffled="yes",
+    guarded="no",
+)
+ACCUMULATED = replace(FEED, steps=Setting(8, at(6), evidence=(step(3),)))
+SPLIT = Split(
+    *(at(5), "DistributedDataParallel", "net", "yes"), whole=16, share=8, synced="no", path=(step(1), step(2))
+)
+RECOMPUTED = Recomputed(at(5), "checkpoint", "yes", certain=True, path=(step(1),))
 SAVE = Save(at(5), "net", "parameters", "saved", "yes", path=(step(1),))
 UNSAVED = Unsaved(at(5), "Norm", ("running_mean", "running_var"), "attributes", "yes")
 LOAD = Load(at(5), "net", setting(value=False, evidence=(step(2),)), "no", "yes", path=(step(1),))
@@ -887,6 +903,183 @@ class TestTinyBatch:
         assert claim.message.endswith("(assuming that `train` gets this loader).")
 
 
+class TestBatchOfOne:
+    def test_is_an_error_before_a_batchnorm_that_sees_one_value(self):
+        (claim,) = claims("BN302", feeds=(SHORT,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", "error")
+        assert claim.message == (
+            "The last batch of 16 holds 1 of the 161 samples, for which BatchNorm in `net` raises ValueError; "
+            "pass `drop_last=True`."
+        )
+        assert evidence(claim) == [1, 2, 3, 4]
+
+    def test_is_a_warning_before_one_that_sees_more(self):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, single=None),))
+        assert claim.severity == "warning"
+        assert "normalises by one sample's statistics" in claim.message
+        assert evidence(claim) == [1, 2, 3]
+
+    @pytest.mark.parametrize(("size", "length"), [(2, 3), (2, 1), (16, 17), (160, 161)])
+    def test_computes_what_is_left(self, size, length):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, batch_size=setting(size), length=length),))
+        assert claim.severity == "error"
+
+    @pytest.mark.parametrize(("size", "length"), [(16, 160), (16, 162), (1, 161), (1, 1), (2, 4), (161, 161)])
+    def test_is_silent_where_more_is_left_or_nothing(self, size, length):
+        assert not claims("BN302", feeds=(replace(SHORT, batch_size=setting(size), length=length),))
+
+    @pytest.mark.parametrize("size", [2, 16, UNKNOWN, None, "16"])
+    def test_says_what_may_happen_where_the_length_is_not_known(self, size):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, batch_size=setting(size), length=UNKNOWN),))
+        assert claim.severity == "info"
+        assert claim.message.startswith("The last batch can hold a single sample, ")
+
+    def test_needs_the_size_to_compute_with_the_length(self):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, batch_size=setting(UNKNOWN)),))
+        assert claim.severity == "info"
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [
+            {"shuffled": "no"},
+            {"shuffled": "unknown"},
+            {"single": None},
+            {"batch_size": setting(1)},
+            {"batch_size": setting(0)},
+        ],
+    )
+    def test_needs_a_shuffled_loader_and_one_value_then(self, doubt):
+        assert not claims("BN302", feeds=(replace(SHORT, **{"length": UNKNOWN, **doubt}),))
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [
+            {"batchnorm": "unknown"},
+            {"frozen": "unknown"},
+            {"guarded": "unknown"},
+            {"guarded": "yes"},
+            {"drop_last": None},
+            {"drop_last": setting(value=True)},
+            {"drop_last": setting(UNKNOWN)},
+        ],
+    )
+    def test_needs_a_short_batch_that_nobody_takes_care_of(self, doubt):
+        for length in (161, UNKNOWN):
+            assert not claims("BN302", feeds=(replace(SHORT, length=length, **doubt),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN302", feeds=(replace(SHORT, assumed="`train` gets this loader"),))
+        assert claim.confidence == "medium"
+
+
+class TestTinyDeviceBatch:
+    def test_points_at_the_wrapper(self):
+        (claim,) = claims("BN303", splits=(SPLIT,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert claim.message == (
+            "`DistributedDataParallel` divides batches of 16 among two processes or more: BatchNorm in `net` sees 8 "
+            "samples at most; use `SyncBatchNorm.convert_sync_batchnorm` or larger batches."
+        )
+        assert evidence(claim) == [1, 2]
+
+    def test_names_the_number_of_devices(self):
+        (claim,) = claims("BN303", splits=(replace(SPLIT, wrapper="DataParallel", whole=32, devices=4),))
+        assert claim.message.startswith("`DataParallel` divides batches of 32 among 4 devices: ")
+
+    @pytest.mark.parametrize(("share", "found"), [(1, 1), (15, 1), (16, 0), (0, 0), (-1, 0), (UNKNOWN, 0)])
+    def test_speaks_of_small_shares(self, share, found):
+        assert len(claims("BN303", splits=(replace(SPLIT, share=share),))) == found
+
+    @pytest.mark.parametrize(("loaded", "found"), [(8, 0), (15, 0), (16, 1), (32, 1), (UNKNOWN, 1)])
+    def test_leaves_small_batches_to_another_rule(self, loaded, found):
+        assert len(claims("BN303", splits=(replace(SPLIT, loaded=loaded),))) == found
+
+    def test_goes_on_behind_what_it_leaves_to_others(self):
+        assert len(claims("BN303", splits=(replace(SPLIT, loaded=8), SPLIT))) == 1
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [
+            {"batchnorm": "unknown"},
+            {"batchnorm": "no"},
+            {"frozen": "unknown"},
+            {"synced": "unknown"},
+            {"synced": "yes"},
+        ],
+    )
+    def test_needs_a_batchnorm_that_sees_one_device(self, doubt):
+        assert not claims("BN303", splits=(replace(SPLIT, **doubt),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN303", splits=(replace(SPLIT, assumed="this holds"),))
+        assert claim.confidence == "medium"
+
+
+class TestAccumulatedMicroBatches:
+    def test_points_at_what_accumulates(self):
+        (claim,) = claims("BN304", feeds=(ACCUMULATED,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(6), "high", None)
+        assert claim.message == (
+            "`net` accumulates the gradients of 8 batches, but its BatchNorm sees 4 samples at a time and not 32; "
+            "use GroupNorm, or keep BatchNorm frozen."
+        )
+        assert evidence(claim) == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("size", "steps", "found"),
+        [
+            (1, 16, 1),
+            (4, 4, 1),
+            (15, 2, 1),
+            (4, 3, 0),
+            (16, 2, 0),
+            (0, 99, 0),
+            (UNKNOWN, 8, 0),
+            (4, UNKNOWN, 0),
+        ],
+    )
+    def test_speaks_where_together_they_are_enough(self, size, steps, found):
+        feed = replace(ACCUMULATED, batch_size=setting(size), steps=setting(steps))
+        assert len(claims("BN304", feeds=(feed,))) == found
+
+    @pytest.mark.parametrize(
+        "doubt",
+        [{"batchnorm": "unknown"}, {"frozen": "unknown"}, {"synced": "unknown"}, {"steps": None}],
+    )
+    def test_needs_a_batchnorm_that_sees_one_batch(self, doubt):
+        assert not claims("BN304", feeds=(replace(ACCUMULATED, **doubt),))
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN304", feeds=(replace(ACCUMULATED, assumed="this holds"),))
+        assert claim.confidence == "medium"
+
+
+class TestRecomputedStatistics:
+    def test_points_at_the_checkpoint(self):
+        (claim,) = claims("BN305", recomputed=(RECOMPUTED,))
+        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        assert claim.message == (
+            "`checkpoint` runs BatchNorm again in the backward pass, and its statistics move twice a step, momentum "
+            "0.1 acts as 0.19; make the momentum 0.051, or leave BatchNorm outside."
+        )
+        assert evidence(claim) == [1]
+
+    @pytest.mark.parametrize(("momentum", "acts"), [(0.2, "0.36"), (0.053, "0.1"), (0.99, "1")])
+    def test_computes_what_a_momentum_acts_as(self, momentum, acts):
+        (claim,) = claims("BN305", recomputed=(replace(RECOMPUTED, momentum=setting(momentum)),))
+        assert f"momentum {momentum:g} acts as {acts};" in claim.message
+
+    @pytest.mark.parametrize("momentum", [0.052, 0.05, 0.01, 0, 1, 1.0, None, UNKNOWN, "0.1"])
+    def test_is_silent_about_a_momentum_that_is_halved_or_means_something_else(self, momentum):
+        assert not claims("BN305", recomputed=(replace(RECOMPUTED, momentum=setting(momentum)),))
+
+    @pytest.mark.parametrize(
+        "doubt", [{"batchnorm": "unknown"}, {"batchnorm": "no"}, {"frozen": "unknown"}, {"certain": False}]
+    )
+    def test_needs_a_batchnorm_that_is_always_recomputed(self, doubt):
+        assert not claims("BN305", recomputed=(replace(RECOMPUTED, **doubt),))
+
+
 class TestStatisticsNotSaved:
     @pytest.mark.parametrize(
         ("what", "how", "says"),
@@ -1157,7 +1350,18 @@ NOTHING_KNOWN = Facts(
         Feed(at(1), SILENT, "net", "unknown"),
         Feed(at(1), SILENT, "net", "yes"),
         Feed(at(1), setting(1), "net", "unknown"),
+        replace(ACCUMULATED, batch_size=SILENT),
+        replace(ACCUMULATED, batch_size=setting(16), steps=SILENT),
+        replace(SHORT, drop_last=None, batch_size=SILENT),
+        replace(SHORT, guarded="unknown", batch_size=SILENT),
+        replace(SHORT, length=UNKNOWN, shuffled="unknown", batch_size=SILENT),
     ),
+    splits=(
+        replace(SPLIT, share=UNKNOWN),
+        replace(SPLIT, synced="unknown"),
+        replace(SPLIT, batchnorm="unknown"),
+    ),
+    recomputed=(replace(RECOMPUTED, batchnorm="unknown"), replace(RECOMPUTED, momentum=SILENT)),
     saves=(
         Save(at(1), "net", "unknown", "unknown", "unknown", "unknown"),
         Save(at(1), "net", "parameters", "unknown", "yes"),
@@ -1220,7 +1424,12 @@ EVERYTHING = Facts(
         for effect in ("recorded", "refused", "kept")
         for batchnorm in ("yes", "no", "unknown")
     ),
-    feeds=(FEED, replace(FEED, values=1, assumed="this holds")),
+    feeds=(
+        *(FEED, replace(FEED, values=1, assumed="this holds"), SHORT, replace(SHORT, single=None)),
+        *(replace(SHORT, length=UNKNOWN, assumed="this holds"), ACCUMULATED),
+    ),
+    splits=(SPLIT, replace(SPLIT, wrapper="DataParallel", devices=4, assumed="this holds")),
+    recomputed=(RECOMPUTED, replace(RECOMPUTED, call="checkpoint_sequential")),
     saves=(SAVE, replace(SAVE, batchnorm="unknown"), replace(SAVE, what="nothing")),
     loads=(LOAD, replace(LOAD, filtered=step(3), batchnorm="unknown")),
     thaws=tuple(replace(THAW, frozen=frozen) for frozen in ("eval", "parameters", "hidden")),

@@ -101,7 +101,7 @@ def test_rules_from_several_places_are_shown_as_what_they_come_to() -> None:
     [
         (["--isolated"], f"# no file with [tool.bnlint]\n# all {len(EVERY)} rules are on\n[tool.bnlint]\n"),
         (
-            ["--isolated", "--config", "select=['BN3']"],
+            ["--isolated", "--config", "select=['BN301']"],
             f"# no file with [tool.bnlint]\n# 1 of {len(EVERY)} rules are on: BN301\n[tool.bnlint]\n",
         ),
     ],

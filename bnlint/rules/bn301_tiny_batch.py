@@ -86,7 +86,7 @@ def check(facts: Facts, enough: int) -> Iterator[Claim]:
     """A loader that feeds fewer samples a step than are enough to a BatchNorm that trains."""
     for feed in facts.feeds:
         match feed:
-            case Feed(batchnorm="yes", frozen="no"):
+            case Feed(batchnorm="yes", frozen="no", synced="no"):
                 match feed.batch_size.value:
                     case bool():
                         pass

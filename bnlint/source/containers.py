@@ -154,6 +154,7 @@ class Containers:
                     return self.held_at(source, turn) or Sym(fresh(), "batch", source=source)
                 return Sym(fresh(), "batch", source=source)
             case Obj():
+                self.run.loaders.gone_through(source)
                 return Sym(fresh(), "batch", source=source)
             case Sym():
                 return Sym(fresh(), "element", source=source.source or source)

@@ -128,6 +128,7 @@ class Drivers:
     def drive(self, base: Obj | Sym, driver: Driver, name: str, args: Args, place: Place) -> Value | None:
         run = self.run
         if name in driver.left:
+            run.fits.called(base, name, args, place)
             given = Args((*args.items, *(base.args.items if isinstance(base, Obj) else ())))
             for model in self.models(given):
                 self.leave(model, driver.left[name], name, place)
@@ -270,6 +271,8 @@ class Drivers:
         match expr:
             case ir.Call(func=ir.Get(base=ir.Name() | ir.Get() as owner, attr=attr)):
                 base = self.run.force(self.run.eval(owner))
+                if attr == "accumulate" and isinstance(base, Obj):
+                    self.run.fits.accumulating(base)
                 drivers = map(table.driver_of, self.paths(base.cls)) if isinstance(base, Obj) else ()
                 return any(driver is not None and attr in driver.quiet for driver in drivers)
         return False

@@ -17,9 +17,11 @@ from bnlint.source.aliased import Aliases
 from bnlint.source.answers import answers, may_answer
 from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
+from bnlint.source.devices import Splits
 from bnlint.source.disk import Answer, Disk
 from bnlint.source.exports import EXPORTING, exports
 from bnlint.source.extract import extract, extract_old, is_relevant
+from bnlint.source.feeds import Feeds
 from bnlint.source.halves import divided
 from bnlint.source.hidden import unregistered
 from bnlint.source.hooks import run_hooks
@@ -30,6 +32,7 @@ from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import SWITCHES
 from bnlint.source.overrides import overrides
 from bnlint.source.read import Unreadable, is_notebook, load, parse
+from bnlint.source.recomputed import Recomputations
 from bnlint.source.recurrence import recurrent
 from bnlint.source.scripts import EVALUATION, TRAINING, Scripts
 from bnlint.source.sharing import shared
@@ -230,10 +233,12 @@ def link(
     run.fuel = LAST_FUEL
     scripts = Scripts(structure)
     stochastic = Stochastic(scripts)
+    feeds = Feeds(scripts)
     return Facts(
         forwards=tuple(scripts.forwards(stochastic.found)),
         exports=tuple(exports(scripts)),
-        feeds=tuple(scripts.feeds()),
+        feeds=tuple(feeds),
+        splits=tuple(Splits(feeds)),
         loads=tuple(scripts.loads()),
         saves=tuple(scripts.saves()),
         thaws=tuple(Thaws(scripts)),
@@ -242,6 +247,7 @@ def link(
         snapshots=tuple(Aliases(scripts)),
         untracked=tuple(Untrackeds(scripts)),
         unsaved=tuple(unsaved(run, project.classes)),
+        recomputed=tuple(Recomputations(scripts)),
         overrides=tuple(overrides(structure, project.classes)),
         computed=tuple(computed(structure, project.classes)),
         norms=structure.norms(),

@@ -438,6 +438,7 @@ class Events:
         if name == "step":
             self.mark_training()
             self.run.kept.stepped(base, place)
+            self.run.fits.stepped(place)
             if self.moves_inputs(base):
                 self.forget_training()
         if name in {

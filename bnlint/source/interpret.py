@@ -17,17 +17,21 @@ from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.averages import Averages
 from bnlint.source.containers import Containers
+from bnlint.source.devices import Devices
 from bnlint.source.drivers import Drivers
 from bnlint.source.events import Events
 from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
+from bnlint.source.fits import Fits
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
 from bnlint.source.kept import Kept
 from bnlint.source.library import Library
+from bnlint.source.loaders import Loaders
 from bnlint.source.managers import Managers
 from bnlint.source.objects import Objects
 from bnlint.source.operators import Operators
 from bnlint.source.options import Options
+from bnlint.source.recomputed import Checkpoints
 from bnlint.source.state import ENTRIES, ITEMS, MODE, MOST_ITEMS, Arm, ModeRecord, State, join, join_modes
 from bnlint.source.summary import Block, Expr, Span
 from bnlint.source.turns import OUTSIDE, Turns
@@ -157,6 +161,11 @@ class Interpreter:
         self.exports = Exports(self)
         self.numbers = Turns()
         self.postponed: defaultdict[int, list[Thunk]] = defaultdict(list)
+        self.loaders = Loaders(self)
+        self.fits = Fits(self)
+        self.steps: dict[Place, ArgVal] = {}
+        self.devices = Devices(self)
+        self.checkpoints = Checkpoints(self)
         self.root = State()
         self.state = self.root
         self.frames: list[Frame] = []

@@ -42,6 +42,7 @@ from bnlint.source.values import (
     Taken,
     Thunk,
     Value,
+    alternatives,
     either,
     fresh,
     unknown,
@@ -107,6 +108,11 @@ MOVING: Final = frozenset(
     }
 )
 """Methods that give back the same model, or a tensor from the same source."""
+SIZES: Final = "#sizes"
+"""The key of the arguments of what made a tensor, or shaped it."""
+MADE: Final = frozenset(["randn", "rand", "zeros", "ones", "empty", "full", "arange", "randint", "tensor"])
+"""Functions of torch that make a tensor out of its sizes."""
+SHAPING: Final = frozenset({"view", "reshape"})
 TEXT: Final = frozenset(
     {"lower", "upper", "strip", "lstrip", "rstrip", "replace", "split", "rsplit", "startswith", "endswith"}
     | {"removeprefix", "removesuffix", "title", "capitalize"}
@@ -186,7 +192,7 @@ class Library:
         """The result of something unknown: a tensor if it was given one."""
         tensors = self.tensors(args)
         if tensors:
-            return Flow("unknown", name, tuple(tensors), place)
+            return Flow("unknown", name, tuple(tensors), place, call=args)
         return Sym(fresh(), name, source=self.source_of(args))
 
     def in_place(self, node: ir.Call, value: Value) -> None:
@@ -211,6 +217,7 @@ class Library:
             return exported
         last = path.rpartition(".")[2]
         if last in ALIASES and args.items:
+            self.run.devices.called(last, args, place)
             return self.run.force(args.items[0].value)
         handler = HANDLERS.get(path) or HANDLERS.get(f"*.{last}")
         if handler is not None:
@@ -228,11 +235,16 @@ class Library:
             obj = Obj(fresh(), External(path), args, place, ready=True)
             self.run.objects.foreign[obj.key] = obj
             self.run.events.built(obj)
+            self.run.loaders.made(obj, args)
             return obj
         if last in PASSING:
             return Obj(fresh(), External(path), args, place, ready=True)
+        self.run.devices.called(last, args, place)
         self.run.events.given_away(path, args, place)
-        return self.result_of(last, args, place)
+        made = self.result_of(last, args, place)
+        if last in MADE and path.startswith("torch.") and isinstance(made, Sym):
+            self.run.root.set((made.key, SIZES), args)
+        return made
 
     def layer(self, path: str, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External(path), args, place, ready=True)
@@ -257,7 +269,7 @@ class Library:
         flow = Flow(
             kind, name, tuple(tensors[:1] if kind not in {"add", "concat", "multiply"} else tensors), place
         )
-        if kind == "dropout":
+        if kind in {"dropout", "pool", "reshape", "concat"}:
             flow.call = args
         return flow
 
@@ -310,8 +322,15 @@ class Library:
                 is_open |= entries.open
             else:
                 is_open |= not self.pairs_into(inner, held)
-        held.update({a.name: self.run.labelled(a.value, a.name) for a in args.items if a.name})
+        held.update({a.name: self.written(a) for a in args.items if a.name})
         return self.run.new_dict(held, place, open=is_open)
+
+    def written(self, arg: ArgVal) -> Value:
+        """An entry of `dict(key=value)`: a constant is known by its key, and written there at least."""
+        value = self.run.labelled(arg.value, arg.name)
+        if isinstance(value, Const) and value.place is None:
+            return Const(value.value, arg.place, value.name)
+        return value
 
     def pairs_into(self, value: Value, held: dict[Any, Value]) -> bool:
         """`OrderedDict([("conv", conv), …])`"""
@@ -381,6 +400,27 @@ class Library:
             if isinstance(first, Const | Sym) and len(args.items) == 1
             else self.result_of("", args, _place)
         )
+
+    def handle_most(self, args: Args, place: Place) -> Value:
+        """`max(1, batch_size // world_size)`: what is known of the larger one of two numbers."""
+        values = [self.run.force(arg.value) for arg in args.positional()]
+        if len(values) != 2 or len(args.items) != 2 or args.open:
+            return self.result_of("max", args, place)
+        pairs = [(g | h, a, b) for g, a in alternatives(values[0]) for h, b in alternatives(values[1])]
+        return either((guards, self.larger(a, b)) for guards, a, b in pairs)
+
+    def larger(self, one: Value, other: Value) -> Value:
+        match one, other:
+            case Const(value=int() | float() as a), Const(value=int() | float() as b):
+                return one if a >= b else other
+            case (Sym() as sym, Const(value=int() as least)) | (Const(value=int() as least), Sym() as sym):
+                default = sym.default
+                if default is not None and isinstance(default.value, int) and default.value < least:
+                    default = None
+                made = Sym(("max", least, sym.key), sym.name, default)
+                self.run.devices.still(made, sym)
+                return made
+        return unknown("max")
 
     def handle_sum(self, args: Args, place: Place) -> Value:
         tensors = self.tensors(args)
@@ -472,6 +512,26 @@ class Library:
         held = (Held(ALWAYS, first, place),) * max(0, min(times.value, MOST_ITEMS))
         return self.run.new_list("list", held, place)
 
+    def handle_split(self, args: Args, place: Place) -> Value:
+        """`random_split(data, [50_000, 10_000])`: parts of a data set, of these sizes."""
+        first = args.get(0, "dataset")
+        items = self.run.containers.items(args.value(1, "lengths") or unknown())
+        if first is None or items is None or items.open:
+            return self.result_of("random_split", args, place)
+        return self.run.containers.tuple_of(*(self.subset(first, h, place) for h in items.held), place=place)
+
+    def subset(self, data: ArgVal, size: Held, place: Place) -> Value:
+        """A part of a data set, of a size."""
+        count = Args((ArgVal(None, size.value, size.place),))
+        indices = ArgVal("indices", Obj(fresh(), External("builtins.range"), count, place, ready=True), place)
+        return Obj(fresh(), External("torch.utils.data.Subset"), Args((data, indices)), place, ready=True)
+
+    def handle_checkpoint(self, args: Args, place: Place) -> Value:
+        return self.run.checkpoints.called("checkpoint", args, place)
+
+    def handle_checkpoint_sequence(self, args: Args, place: Place) -> Value:
+        return self.run.checkpoints.called("checkpoint_sequential", args, place)
+
     def handle_load(self, args: Args, place: Place) -> Value:
         obj = Obj(fresh(), External("torch.load"), args, place, ready=True)
         obj.assumed = True
@@ -518,10 +578,10 @@ class Library:
             self.run.events.backward(base)
             return Const(None)
         if name in {"size", "dim", "item", "tolist", "argmax", "max", "min", "numel"}:
-            return Flow("other", name, (base, *self.tensors(args)), place)
+            return Flow("other", name, (base, *self.tensors(args)), place, call=args)
         plain = name.removesuffix("_")
         kind: Kind = FUNCTIONS.get(name) or FUNCTIONS.get(plain) or "unknown"
-        return Flow(kind, plain, (base, *self.tensors(args)), place)
+        return Flow(kind, plain, (base, *self.tensors(args)), place, call=args)
 
     def object_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> Value:
         """A method of a module, a loader, an optimizer or of something unknown."""
@@ -583,7 +643,10 @@ class Library:
         if tensors:
             return Flow("unknown", name, tuple(tensors), place)
         source = base.source if isinstance(base, Sym) else None
-        return Sym(fresh(), name, source=source or self.source_of(args))
+        made = Sym(fresh(), name, source=source or self.source_of(args))
+        if name in SHAPING:
+            self.run.root.set((made.key, SIZES), args)
+        return made
 
     def register(self, base: Obj, name: str, args: Args) -> Value:
         run = self.run
@@ -655,6 +718,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "builtins.next": Library.handle_next,
     "builtins.int": Library.handle_number,
     "builtins.float": Library.handle_number,
+    "builtins.max": Library.handle_most,
     "builtins.sum": Library.handle_sum,
     "functools.partial": Library.handle_partial,
     "copy.deepcopy": Library.handle_deepcopy,
@@ -666,6 +730,9 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "*.ArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
     "importlib.import_module": Library.handle_import,
+    "torch.utils.checkpoint.checkpoint": Library.handle_checkpoint,
+    "torch.utils.checkpoint.checkpoint_sequential": Library.handle_checkpoint_sequence,
+    "torch.utils.data.random_split": Library.handle_split,
     "*.spawn": Library.handle_spawn,
     "threading.Thread": Library.handle_worker,
     "*.Process": Library.handle_worker,

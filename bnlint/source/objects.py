@@ -212,7 +212,9 @@ class Objects:
         return self.run.new_dict(named, open=base.args.open)
 
     def derived(self, base: Flow, attr: str) -> Value:
-        if attr in {"shape", "device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
+        if attr == "shape":
+            return Sym(("shape", fresh()), attr)
+        if attr in {"device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
             return unknown(attr)
         return Flow("other", attr, (base,), base.place)
 
@@ -301,7 +303,7 @@ class Objects:
             case Either():
                 for guards, alternative in base.alternatives:
                     if not contradicts(guards, state.guards):
-                        self.set_attribute(alternative, attr, value)
+                        self.set_attribute(alternative, attr, under(value, guards))
 
     def adopt(self, parent: Obj, value: Value) -> None:
         """A module's switch reaches what it has registered."""
@@ -412,6 +414,7 @@ class Objects:
         """Torch's own constructor ran for an instance."""
         state = self.run.state
         state.set((obj.key, BASE_ARGS), args)
+        self.run.loaders.made(obj, args)
         if self.is_container(obj) or self.is_sequential(obj.cls):
             self.fill_container(obj, args)
 
@@ -489,6 +492,7 @@ class Objects:
             self.run.state.set((made.key, MADE_FROM), args)
             return made
         flow = self.run.library.flow("unknown", func.name or "?", args, place)
+        flow.call = func
         if self.run.library.looks_like_input(args):
             self.run.events.forward(func, args, place, flow)
             return flow

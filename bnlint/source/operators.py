@@ -10,6 +10,7 @@ from bnlint.facts import Kind
 from bnlint.source import summary as ir
 from bnlint.source.averages import combined
 from bnlint.source.classes import is_layer
+from bnlint.source.devices import DIVIDING
 from bnlint.source.layers import CONTINUING
 from bnlint.source.values import (
     ClassVal,
@@ -68,6 +69,12 @@ class Operators:
 
     def binary(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
         left, right = self.run.force(left), self.run.force(right)
+        made = self.combine(op, left, right, place)
+        if op in DIVIDING and type(made) is Sym:
+            self.run.devices.divided(made, left, right)
+        return made
+
+    def combine(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
         if isinstance(left, Flow) or isinstance(right, Flow) or self.is_tensor(left) or self.is_tensor(right):
             return self.tensor_operator(op, left, right, place)
         if has_taken(left) or has_taken(right):

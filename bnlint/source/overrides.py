@@ -239,6 +239,11 @@ def calls_in(body: ir.Block) -> Iterator[ir.Call]:
             yield part
 
 
+def calls_at(body: ir.Block, place: Place) -> bool:
+    """Whether the call at a place is one of these statements, or in one."""
+    return any(call.span == place.span for call in calls_in(body))
+
+
 def names_in(body: ir.Block) -> Iterator[str]:
     for part in expressions(body):
         if isinstance(part, ir.Name):

@@ -7,7 +7,7 @@ from collections.abc import Container, Hashable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
-from bnlint.facts import UNKNOWN, Answer3, Feed, Forward, Load, Save, Setting
+from bnlint.facts import UNKNOWN, Answer3, Forward, Load, Save, Setting
 from bnlint.finding import Step
 from bnlint.source import events, zoo
 from bnlint.source import summary as ir
@@ -21,7 +21,6 @@ from bnlint.source.values import (
     ClassVal,
     Const,
     External,
-    Func,
     Obj,
     Place,
     Sym,
@@ -140,13 +139,6 @@ DUMMY: Final = frozenset(
     | {"arange", "noise", "fixed_noise", "dummy_input", "dummy", "z"}
 )
 """Data that is made up: such a forward only tries the model."""
-JOINING: Final = frozenset(
-    {"batch", "from_data_list", "cat", "concat", "concatenate", "vstack", "hstack", "sparse_collate"}
-)
-"""What a `collate_fn` calls that joins the rows of all samples."""
-STACKING: Final = frozenset({"stack", "default_collate"})
-"""What a `collate_fn` calls that keeps samples apart."""
-LOADERS: Final = ("DataLoader", "DataLoaderX", "MultiEpochsDataLoader")
 
 
 class Scripts:
@@ -397,74 +389,7 @@ class Scripts:
         """Whether a mode was set before this turn of the loops began."""
         return mode.turn != tuple(now.items())
 
-    # loaders
-
-    def feeds(self) -> Iterator[Feed]:
-        seen: set[tuple[Place, bool]] = set()
-        for event in self.record.forwards:
-            if not event.trained or {m.mode for m in event.modes} & {"eval"}:
-                continue
-            for loader in self.loaders(event):
-                size = self.batch_size(loader)
-                if size is None or (loader.place, size.value is UNKNOWN) in seen:
-                    continue
-                batchnorm = self.structure.has_batchnorm(event.model)
-                if batchnorm != "yes":
-                    continue
-                seen.add((loader.place, size.value is UNKNOWN))
-                yield Feed(
-                    where_of(loader.place),
-                    size,
-                    self.name(event.model),
-                    batchnorm,
-                    "unknown" if event.parts_switched else self.frozen(event.model),
-                    path=tuple(self.path(event)),
-                )
-
-    def loaders(self, event: events.Forward) -> Iterator[Obj]:
-        """The DataLoaders that a training step draws from."""
-        sources: list[Value] = [event.source] if event.source is not None else []
-        sources += [lp.source for lp in event.loops if lp.source is not None]
-        for source in sources:
-            yield from self.loaders_in(source, 0)
-
-    def loaders_in(self, source: Value, depth: int) -> Iterator[Obj]:
-        for _, value in alternatives(self.run.force(source)):
-            if not isinstance(value, Obj) or depth > 4:
-                continue
-            if isinstance(value.cls, External) and value.cls.path.endswith(LOADERS):
-                yield value
-            elif isinstance(value.cls, External):
-                for arg in value.args.positional():
-                    yield from self.loaders_in(arg.value, depth + 1)
-
-    def batch_size(self, loader: Obj) -> Setting | None:
-        """How many samples a loader gives at once; None where something else decides."""
-        given = loader.args.get(1, "batch_size")
-        if loader.args.value(None, "batch_sampler") is not None or loader.args.open:
-            return None
-        if self.joins_samples(loader.args.value(6, "collate_fn")):
-            return None
-        where = where_of(loader.place)
-        if given is None:
-            return Setting(1, where, given=False)
-        value = self.run.force(given.value)
-        known = value if isinstance(value, Const) else value.default if isinstance(value, Sym) else None
-        if known is None:
-            return Setting(UNKNOWN, where_of(given.place))
-        steps: tuple[Step, ...] = ()
-        if known.place is not None and known.place != given.place:
-            steps = (Step(where_of(known.place), f"`{known.name or 'batch_size'}` is {known.value!r}"),)
-        return Setting(known.value, where_of(given.place), evidence=steps)
-
-    def joins_samples(self, collate: Value | None) -> bool:
-        """Whether samples become one long one (graphs, points): BatchNorm sees its many rows."""
-        match None if collate is None else self.run.force(collate):
-            case Func(function=function):
-                return bool(function.calls & JOINING) and not function.calls & STACKING
-            case External(path=path):
-                return path.rpartition(".")[2] in JOINING
-        return False
+    # frozen
 
     def frozen(self, model: Value) -> Answer3:
         """Whether the BatchNorm layers of a model may be kept in eval mode."""
