@@ -9,8 +9,8 @@ import pytest
 import bnlint
 from bnlint.source import summary as ir
 from bnlint.source.extract import extract
-from bnlint.source.overrides import calls_in
 from bnlint.source.paths import passes
+from bnlint.source.statements import calls_in
 
 PATHS = {
     "norm(x)": True,

@@ -13,7 +13,7 @@ from bnlint.source.events import words_of
 from bnlint.source.interpret import spell
 from bnlint.source.kept import WHOLE, Reuse
 from bnlint.source.names import is_test_file, words
-from bnlint.source.overrides import expressions
+from bnlint.source.statements import conditioned, expressions, within
 from bnlint.source.structure import where_of
 from bnlint.source.values import ClassVal, Obj, Place, Value
 
@@ -28,8 +28,6 @@ METRICS: Final = frozenset(
 )
 """Words for what says how good a model is."""
 ORDER: Final = frozenset({"<", "<=", ">", ">="})
-SHALLOW: Final = frozenset({"dict", "OrderedDict", "copy", "list"})
-"""What copies a dict and not the tensors in it."""
 DONE: Final = {
     "loaded": "it is loaded here",
     "saved": "it is saved here",
@@ -231,7 +229,7 @@ def target_of(target: ir.Expr, value: ir.Expr, span: ir.Span) -> ir.Expr:
 
 def written(value: ir.Expr, span: ir.Span) -> str:
     """How the source calls the model whose state is taken at a place, or that gets another name."""
-    for part in expressions((ir.Do(value, span),)):
+    for part in within(value):
         match part:
             case ir.Call(func=ir.Get(base=base), span=place) if place == span:
                 return spell(base)
@@ -240,24 +238,4 @@ def written(value: ir.Expr, span: ir.Span) -> str:
 
 def holds(value: ir.Expr, span: ir.Span) -> bool:
     """Whether an expression holds the one at a place."""
-    return any(getattr(part, "span", None) == span for part in expressions((ir.Do(value, span),)))
-
-
-def conditioned(
-    body: ir.Block, tests: tuple[ir.Expr, ...] = ()
-) -> Iterator[tuple[ir.Stmt, tuple[ir.Expr, ...]]]:
-    """Every statement of a body, with the conditions around it; nested functions are their own."""
-    for stmt in body:
-        yield stmt, tests
-        match stmt:
-            case ir.If(test=test, body=inner, other=other):
-                yield from conditioned(inner, (*tests, test))
-                yield from conditioned(other, (*tests, test))
-            case ir.For(body=inner, other=other) | ir.While(body=inner, other=other):
-                yield from conditioned(inner, tests)
-                yield from conditioned(other, tests)
-            case ir.With(body=inner):
-                yield from conditioned(inner, tests)
-            case ir.Try(body=inner, handlers=handlers, other=other, final=final):
-                for block in (inner, *handlers, other, final):
-                    yield from conditioned(block, tests)
+    return any(getattr(part, "span", None) == span for part in within(value))

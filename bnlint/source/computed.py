@@ -14,9 +14,10 @@ from bnlint.source.link import functions_of
 from bnlint.source.moments import MOMENTS, Moments, Normalised
 from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import last_name
-from bnlint.source.overrides import calls_in, expressions, is_closed, names_in, statements
+from bnlint.source.overrides import is_closed
 from bnlint.source.paths import passes
 from bnlint.source.scripts import ADAPTING
+from bnlint.source.statements import calls_in, expressions, names_in, statements
 from bnlint.source.structure import where_of
 from bnlint.source.values import ArgVal, ClassVal, Const, Func, Obj, Place, Sym, Value
 

@@ -11,7 +11,7 @@ from bnlint.facts import UNKNOWN, Answer3, Split, Unknown
 from bnlint.finding import Step
 from bnlint.source import summary as ir
 from bnlint.source.objects import last_name
-from bnlint.source.overrides import calls_in, statements
+from bnlint.source.statements import calls_in, statements
 from bnlint.source.values import (
     Args,
     ArgVal,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 from bnlint.source import summary as ir
 from bnlint.source.events import Forward
 from bnlint.source.objects import last_name
-from bnlint.source.overrides import calls_at, calls_in, statements
+from bnlint.source.statements import calls_at, calls_in, statements, within
 from bnlint.source.values import (
     Args,
     ArgVal,
@@ -198,22 +198,12 @@ def divisor(body: ir.Block, place: Place) -> ir.Expr | None:
         inside = [last_name(call.func) for call in calls_in(stmt.body)]
         keeps = "zero_grad" in here and total.count("zero_grad") == inside.count("zero_grad")
         if keeps and "backward" not in here and "backward" in total:
-            return next((p.right for p in expressions_of(stmt.test) if is_modulo(p)), None)
+            return next((p.right for p in within(stmt.test) if is_modulo(p)), None)
     return None
 
 
 def is_modulo(part: object) -> TypeGuard[ir.Binary]:
     return isinstance(part, ir.Binary) and part.op == "%"
-
-
-def expressions_of(test: ir.Expr) -> Iterator[object]:
-    """Every part of an expression."""
-    pending: list[object] = [test]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, tuple):
-            yield part
-            pending.extend(part)
 
 
 def is_off(value: Value) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Literal
 
 from bnlint.facts import Unregistered
-from bnlint.source.overrides import names_in
 from bnlint.source.state import PARENTS
+from bnlint.source.statements import names_in
 from bnlint.source.values import ClassVal, DictVal, Func, ListVal, Obj, Value, alternatives
 
 if TYPE_CHECKING:

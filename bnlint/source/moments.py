@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from bnlint.source import summary as ir
-from bnlint.source.overrides import statements
+from bnlint.source.statements import statements
 from bnlint.source.values import ClassVal, Func, Place
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from bnlint.facts import Answer3, Override
 from bnlint.source import summary as ir
 from bnlint.source.layers import torch_name
 from bnlint.source.objects import Objects, last_name
+from bnlint.source.statements import calls_in, names_in, statements
 from bnlint.source.values import Args, ClassVal, External, Func, Obj, Place, fresh
 
 if TYPE_CHECKING:
@@ -187,67 +188,6 @@ def returned(body: ir.Block) -> Iterator[ir.Expr | None]:
     for stmt in statements(body):
         if isinstance(stmt, ir.Return):
             yield stmt.value
-
-
-def statements(body: ir.Block) -> Iterator[ir.Stmt]:
-    """Every statement of a body; nested functions and classes are their own."""
-    for stmt in body:
-        yield stmt
-        match stmt:
-            case (
-                ir.If(body=inner, other=other)
-                | ir.For(body=inner, other=other)
-                | ir.While(body=inner, other=other)
-            ):
-                yield from statements(inner)
-                yield from statements(other)
-            case ir.With(body=inner):
-                yield from statements(inner)
-            case ir.Try(body=inner, handlers=handlers, other=other, final=final):
-                for block in (inner, *handlers, other, final):
-                    yield from statements(block)
-
-
-def expressions(body: ir.Block) -> Iterator[tuple[object, ...]]:
-    """Every expression in a body."""
-    pending: list[object] = [part for stmt in statements(body) for part in parts_of(stmt)]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, tuple):
-            if hasattr(part, "_fields"):
-                yield part
-            pending.extend(part)
-
-
-def parts_of(stmt: ir.Stmt) -> tuple[object, ...]:
-    """The expressions of a statement, without the blocks below it."""
-    match stmt:
-        case ir.If(test=test) | ir.While(test=test) | ir.Assert(test=test):
-            return (test,)
-        case ir.For(target=target, source=source):
-            return (target, source)
-        case ir.With(items=items):
-            return items
-        case ir.Try() | ir.Function() | ir.Class() | ir.Import():
-            return ()
-    return tuple(stmt)
-
-
-def calls_in(body: ir.Block) -> Iterator[ir.Call]:
-    for part in expressions(body):
-        if isinstance(part, ir.Call):
-            yield part
-
-
-def calls_at(body: ir.Block, place: Place) -> bool:
-    """Whether the call at a place is one of these statements, or in one."""
-    return any(call.span == place.span for call in calls_in(body))
-
-
-def names_in(body: ir.Block) -> Iterator[str]:
-    for part in expressions(body):
-        if isinstance(part, ir.Name):
-            yield part.id
 
 
 def call_name(call: ir.Call) -> str:

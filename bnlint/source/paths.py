@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from bnlint.source import summary as ir
-from bnlint.source.overrides import parts_of, statements
+from bnlint.source.statements import parts_of, statements
 
 
 def passes(body: ir.Block, calls: AbstractSet[ir.Span]) -> bool:

@@ -13,7 +13,7 @@ from bnlint.facts import Answer3, Recomputed, Setting
 from bnlint.finding import Step
 from bnlint.source import summary as ir
 from bnlint.source.objects import last_name
-from bnlint.source.overrides import calls_at
+from bnlint.source.statements import conditioned, parts_of, within
 from bnlint.source.values import (
     Args,
     ArgVal,
@@ -221,11 +221,6 @@ class Recomputations:
 
 def tests_around(body: ir.Block, place: Place) -> Iterator[ir.Expr]:
     """The conditions that a call in a function stands under."""
-    for stmt in body:
-        match stmt:
-            case ir.If(test=test, body=then, other=other):
-                if calls_at((*then, *other), place):
-                    yield test
-                yield from tests_around((*then, *other), place)
-            case ir.For(body=inner) | ir.While(body=inner) | ir.With(body=inner) | ir.Try(body=inner):
-                yield from tests_around(inner, place)
+    for stmt, tests in conditioned(body):
+        if any(isinstance(part, ir.Call) and part.span == place.span for part in within(*parts_of(stmt))):
+            yield from tests

@@ -11,8 +11,8 @@ from bnlint.finding import Step
 from bnlint.source import summary as ir
 from bnlint.source.interpret import OutOfFuel
 from bnlint.source.names import words
-from bnlint.source.overrides import expressions, names_in, statements
 from bnlint.source.sharing import is_picked
+from bnlint.source.statements import expressions, names_in, statements
 from bnlint.source.structure import where_of
 from bnlint.source.values import (
     Args,

@@ -10,7 +10,7 @@ from bnlint.facts import Answer3
 from bnlint.source import events
 from bnlint.source import summary as ir
 from bnlint.source.interpret import spell
-from bnlint.source.overrides import calls_at, expressions
+from bnlint.source.statements import calls_at, expressions
 from bnlint.source.summary import Block
 from bnlint.source.values import ClassVal, Obj, Place
 

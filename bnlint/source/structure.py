@@ -17,8 +17,9 @@ from bnlint.source.extract import is_model_name
 from bnlint.source.interpret import Interpreter, OutOfFuel
 from bnlint.source.layers import LAYERS, NO_DEFAULT, layer_kind, torch_name
 from bnlint.source.objects import BASE_ARGS, LOSS_ENDINGS, STANDARD, last_name
-from bnlint.source.overrides import calls_in, is_kept_in_eval
+from bnlint.source.overrides import is_kept_in_eval
 from bnlint.source.state import State
+from bnlint.source.statements import calls_in
 from bnlint.source.turns import OUTSIDE
 from bnlint.source.values import (
     ALWAYS,

@@ -10,7 +10,7 @@ from bnlint.facts import Unsaved
 from bnlint.source import summary as ir
 from bnlint.source.names import is_test_file
 from bnlint.source.objects import last_name
-from bnlint.source.overrides import calls_in, expressions, statements
+from bnlint.source.statements import calls_in, expressions, statements
 from bnlint.source.structure import where_of
 from bnlint.source.values import ClassVal, External, Place
 
