@@ -102,7 +102,7 @@ class Aliases:
 
     def across_methods(self, cls: ClassVal) -> Iterator[Snapshot]:
         """Early stopping and its like: nobody calls both methods without training in between."""
-        methods = [s for s in cls.klass.body if isinstance(s, ir.Function) and "state_dict" in s.calls]
+        methods = [method for method in cls.klass.methods if "state_dict" in method.calls]
         if not methods or is_test_file(cls.module.filename):
             return
         loads = dict(self.given_back(cls))
@@ -120,8 +120,8 @@ class Aliases:
     def given_back(self, cls: ClassVal) -> Iterator[tuple[str, Where]]:
         """The attributes that are loaded into a model, and where."""
         filename = cls.module.filename
-        for method in cls.klass.body:
-            if not isinstance(method, ir.Function) or "load_state_dict" not in method.calls:
+        for method in cls.klass.methods:
+            if "load_state_dict" not in method.calls:
                 continue
             for part in expressions(method.body):
                 match part:

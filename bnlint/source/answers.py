@@ -8,7 +8,6 @@ from typing import Final, NamedTuple, TypeAlias
 
 from bnlint.facts import Answer
 from bnlint.finding import Step
-from bnlint.source import summary as ir
 from bnlint.source.blocks import Blocks, block_of, end
 from bnlint.source.layers import NEAR
 from bnlint.source.state import PARENTS
@@ -45,10 +44,8 @@ SURE_NAME: Final = re.compile(r"(^|_)logits?$", re.IGNORECASE)
 
 def may_answer(cls: ClassVal) -> bool:
     """Whether a class is built for a number of classes: its head may be a block from elsewhere."""
-    for stmt in cls.klass.body:
-        if isinstance(stmt, ir.Function) and stmt.name == "__init__":
-            return any(CLASS_COUNT.search(param.name) for param in stmt.params)
-    return False
+    init = next((method for method in cls.klass.methods if method.name == "__init__"), None)
+    return init is not None and any(CLASS_COUNT.search(param.name) for param in init.params)
 
 
 def answers(structure: Structure) -> Iterator[Answer]:

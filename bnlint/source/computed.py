@@ -84,7 +84,7 @@ def bodies(structure: Structure, cls: Value) -> list[ClassVal]:
 
 def methods(classes: list[ClassVal]) -> Iterator[ir.Function]:
     for cls in classes:
-        yield from (stmt for stmt in cls.klass.body if isinstance(stmt, ir.Function))
+        yield from cls.klass.methods
 
 
 def is_meant(filename: str, cls: str, functions: list[str]) -> bool:
@@ -410,7 +410,7 @@ def may_normalise(klass: ir.Class) -> bool:
         return True
     if not klass.words & {"norm", "some norm"} and "norm" not in klass.name.lower():
         return False
-    return any(isinstance(stmt, ir.Function) and stmt.calls & MOMENTS for stmt in klass.body)
+    return any(method.calls & MOMENTS for method in klass.methods)
 
 
 def handwritten(structure: Structure, cls: ClassVal) -> Iterator[Computed]:

@@ -23,6 +23,7 @@ from bnlint.source.values import (
     Sym,
     Value,
     alternatives,
+    known,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Devices:
 
     def divided(self, made: Sym, left: Value, right: Value) -> None:
         """A number was divided by another one: if that counts devices, it is each one's share."""
-        whole = left if isinstance(left, Const) else left.default if isinstance(left, Sym) else None
+        whole = known(left)
         is_count = isinstance(right, Sym) and NUMBER.search(right.name)
         if is_count and whole is not None and type(whole.value) is int:
             self.shares[made.key] = Share(whole)
@@ -218,8 +219,7 @@ class Splits:
 
     def divided_batch(self, given: ArgVal, wrapped: Wrapped) -> tuple[Const, int, int | Unknown] | None:
         """Each batch of one loader is divided among devices whose number is written down."""
-        value = self.run.force(given.value)
-        whole = value if isinstance(value, Const) else value.default if isinstance(value, Sym) else None
+        whole = known(self.run.force(given.value))
         number = wrapped.number
         if whole is None or type(whole.value) is not int or not isinstance(number, int) or number < FEWEST:
             return None

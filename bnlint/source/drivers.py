@@ -201,8 +201,8 @@ class Drivers:
             method.calls & SELF_SWITCHING
             for base in self.run.objects.bases(cls)
             if isinstance(base, ClassVal)
-            for method in base.klass.body
-            if isinstance(method, ir.Function) and method.name not in {"__init__", *restored}
+            for method in base.klass.methods
+            if method.name not in {"__init__", *restored}
         )
 
     # engines

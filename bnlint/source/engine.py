@@ -312,8 +312,7 @@ def run_functions(run: Interpreter, wants: Callable[[ir.Function], bool], faults
 
 def run_methods(run: Interpreter, cls: ClassVal) -> None:
     """Methods that switch modes and that nothing in the project calls, on an instance from anywhere."""
-    members = [s for s in cls.klass.body if isinstance(s, ir.Function)]
-    methods = [m for m in members if not is_test(cls.module.filename, m)]
+    methods = [m for m in cls.klass.methods if not is_test(cls.module.filename, m)]
     is_module = run.objects.is_module(cls) != "no"
     if run.objects.is_module(cls) == "yes" and not any(decides(m) for m in methods):
         return  # a module that anybody may switch: nothing is known of its mode

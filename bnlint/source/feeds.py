@@ -26,6 +26,7 @@ from bnlint.source.values import (
     Sym,
     Value,
     alternatives,
+    known,
 )
 
 JOINING: Final = frozenset(
@@ -62,8 +63,8 @@ class Feeds:
             if key not in seen:
                 seen.add(key)
                 yield self.feed(event, loader, size)
-        fed = {place for place, _, _ in seen}
-        yield from (feed for feed in self.alone() if feed.loader not in {place.where() for place in fed})
+        fed = {place.where() for place, _, _ in seen}
+        yield from (feed for feed in self.alone() if feed.loader not in fed)
 
     def alone(self) -> Iterator[Feed]:
         """The loaders that data modules give to models which are chosen elsewhere."""
@@ -184,14 +185,13 @@ class Feeds:
 
     def setting(self, given: ArgVal) -> Setting:
         """An argument with what it is, or what it is by default."""
-        value = self.run.force(given.value)
-        known = value if isinstance(value, Const) else value.default if isinstance(value, Sym) else None
-        if known is None:
+        value = known(self.run.force(given.value))
+        if value is None:
             return Setting(UNKNOWN, where_of(given.place))
         steps: tuple[Step, ...] = ()
-        if known.place is not None and known.place != given.place:
-            steps = (Step(where_of(known.place), f"`{known.name or 'batch_size'}` is {known.value!r}"),)
-        return Setting(known.value, where_of(given.place), evidence=steps)
+        if value.place is not None and value.place != given.place:
+            steps = (Step(where_of(value.place), f"`{value.name or 'batch_size'}` is {value.value!r}"),)
+        return Setting(value.value, where_of(given.place), evidence=steps)
 
     def joins_samples(self, collate: Value | None) -> bool:
         """Whether samples become one long one (graphs, points): BatchNorm sees its many rows."""

@@ -180,7 +180,11 @@ class Fits:
         """The classes below one of Lightning's that give a training loader, and that nobody uses here."""
         for cls in list(self.run.project.classes):
             is_used = cls in self.given
-            if not is_used and self.inherits(cls, base) and GIVES in methods_of(cls):
+            if (
+                not is_used
+                and self.inherits(cls, base)
+                and any(method.name == GIVES for method in cls.klass.methods)
+            ):
                 yield cls
 
     def inherits(self, cls: ClassVal, base: str) -> bool:
@@ -208,7 +212,3 @@ def is_modulo(part: object) -> TypeGuard[ir.Binary]:
 
 def is_off(value: Value) -> bool:
     return isinstance(value, Const) and not value.value
-
-
-def methods_of(cls: ClassVal) -> set[str]:
-    return {stmt.name for stmt in cls.klass.body if isinstance(stmt, ir.Function)}

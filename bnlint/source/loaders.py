@@ -44,7 +44,7 @@ class Loaders:
             self.known[obj.key] = Made(args, length)
 
     def path(self, obj: Obj) -> str:
-        base = obj.cls if isinstance(obj.cls, External) else self.run.objects.external_base(obj.cls)
+        base = self.run.objects.external_base(obj.cls)
         return "" if base is None else base.path
 
     def is_loader(self, obj: Obj) -> bool:

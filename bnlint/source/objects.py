@@ -146,7 +146,7 @@ class Objects:
         return None
 
     def external_base(self, cls: Value) -> External | None:
-        """The first thing outside the project that a class inherits from."""
+        """The first thing outside the project that a class inherits from, or is."""
         for base in self.bases(cls):
             if isinstance(base, External):
                 return base
@@ -165,9 +165,13 @@ class Objects:
         """The name of torch's container that an instance is, if it is one."""
         if isinstance(obj.cls, ClassVal) and self.find(obj.cls, "forward") is not None:
             return None
-        base = obj.cls if isinstance(obj.cls, External) else self.external_base(obj.cls)
-        name = None if base is None else torch_name(base.path)
+        name = self.torch_name(obj)
         return name if name in CONTAINERS else None
+
+    def torch_name(self, obj: Obj) -> str | None:
+        """Torch's name for the class of an instance, or for the first of torch's that it inherits from."""
+        base = self.external_base(obj.cls)
+        return None if base is None else torch_name(base.path)
 
     # attributes
 
@@ -358,10 +362,10 @@ class Objects:
         It switches itself, or calls a method of the class that does.
         """
         return any(
-            isinstance(stmt, ir.Function) and stmt.name == "__init__" and self.switches(cls, stmt)
+            method.name == "__init__" and self.switches(cls, method)
             for base in self.bases(cls)
             if isinstance(base, ClassVal)
-            for stmt in base.klass.body
+            for method in base.klass.methods
         )
 
     def switches(self, cls: ClassVal, init: ir.Function) -> bool:

@@ -11,6 +11,7 @@ from bnlint.source.values import (
     Place,
     Sym,
     Value,
+    known,
     unknown,
 )
 
@@ -61,8 +62,6 @@ class Options:
         action = args.value(None, "action")
         if default is None and isinstance(action, Const) and action.value == "store_true":
             default = Const(False)
-        known = (
-            default if isinstance(default, Const) else default.default if isinstance(default, Sym) else None
-        )
-        found = None if known is None else Const(known.value, place, long)
+        constant = known(default)
+        found = None if constant is None else Const(constant.value, place, long)
         self.run.state.set((key, name), Sym((key, name), name, found))

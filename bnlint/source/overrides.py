@@ -34,9 +34,9 @@ def overrides(structure: Structure, classes: list[ClassVal]) -> Iterator[Overrid
     for cls in classes:
         if structure.run.objects.is_module(cls) != "yes":
             continue
-        for stmt in cls.klass.body:
-            if isinstance(stmt, ir.Function) and stmt.name in {"train", "eval"} and stmt.params:
-                yield override(structure, cls, stmt)
+        for method in cls.klass.methods:
+            if method.name in {"train", "eval"} and method.params:
+                yield override(structure, cls, method)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from bnlint.source.interpret import OutOfFuel
-from bnlint.source.layers import torch_name
 from bnlint.source.library import SIZES
 from bnlint.source.summary import Span
 from bnlint.source.values import (
@@ -198,14 +197,10 @@ class Trace:
 
     def is_single(self, norm: Obj, shape: Shape) -> bool:
         """Whether a BatchNorm gets one value per channel; behind a Linear, one for vectors gets vectors."""
-        name = self.torch_name(norm)
+        name = self.run.objects.torch_name(norm)
         if name is None or not name.endswith("d"):
             return False
         return shape in ONE or (shape == "features" and name in LINEAR_NORM)
-
-    def torch_name(self, layer: Obj) -> str | None:
-        base = layer.cls if isinstance(layer.cls, External) else self.run.objects.external_base(layer.cls)
-        return None if base is None else torch_name(base.path)
 
     def norms_below(self, tensors: list[Value]) -> Iterator[Obj]:
         """The same, in the modules that certainly are called on the way."""

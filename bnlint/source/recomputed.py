@@ -215,8 +215,7 @@ class Recomputations:
     def checkpoints(self, cls: ClassVal) -> bool:
         """Whether a method of a class calls a checkpoint."""
         bases = (base for base in self.run.objects.bases(cls) if isinstance(base, ClassVal))
-        methods = (stmt for base in bases for stmt in base.klass.body if isinstance(stmt, ir.Function))
-        return any(method.calls & CHECKPOINTING for method in methods)
+        return any(method.calls & CHECKPOINTING for base in bases for method in base.klass.methods)
 
 
 def tests_around(body: ir.Block, place: Place) -> Iterator[ir.Expr]:

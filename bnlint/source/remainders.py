@@ -69,7 +69,7 @@ class Remainders:
         if isinstance(model, Obj) and isinstance(model.cls, ClassVal):
             for base in self.run.objects.bases(model.cls):
                 if isinstance(base, ClassVal):
-                    yield from (s.body for s in base.klass.body if isinstance(s, ir.Function))
+                    yield from (method.body for method in base.klass.methods)
 
     def asks(self, body: Block) -> bool:
         """Whether something compares a number of samples, or computes what is left of them."""

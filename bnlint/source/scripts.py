@@ -10,7 +10,6 @@ from typing import Final, Literal
 from bnlint.facts import UNKNOWN, Answer3, Forward, Load, Save, Setting
 from bnlint.finding import Step
 from bnlint.source import events, zoo
-from bnlint.source import summary as ir
 from bnlint.source.names import is_test_file, words
 from bnlint.source.objects import LOSS_ENDINGS
 from bnlint.source.state import NOT_SET, SetAt
@@ -491,7 +490,7 @@ def comes_from_zoo(model: Obj) -> bool:
 
 def freezes(cls: ClassVal) -> bool:
     """Whether a class has a method, or calls one, that freezes something."""
-    methods = [stmt for stmt in cls.klass.body if isinstance(stmt, ir.Function)]
+    methods = cls.klass.methods
     names = {m.name for m in methods}.union(*(m.calls for m in methods))
     return any("freeze" in name.lower() or "frozen" in name.lower() for name in names)
 

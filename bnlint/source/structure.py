@@ -8,7 +8,6 @@ from typing import Final
 
 from bnlint.facts import MOVES, UNKNOWN, Answer3, Chain, Kind, Layer, Op, Setting, Use
 from bnlint.finding import Step, Where
-from bnlint.source import summary as ir
 from bnlint.source import zoo
 from bnlint.source.blocks import block_of
 from bnlint.source.conditions import Conditions
@@ -108,7 +107,7 @@ class Structure:
 
     def is_unseen(self, cls: ClassVal) -> bool:
         """Whether the constructor makes a BatchNorm only with options that are off by default."""
-        init = next((s for s in cls.klass.body if isinstance(s, ir.Function) and s.name == "__init__"), None)
+        init = next((method for method in cls.klass.methods if method.name == "__init__"), None)
         if init is None or not init.calls & BATCHNORMS:
             return False
         written = self.run.events.record.written
@@ -185,8 +184,7 @@ class Structure:
         kind = self.run.objects.kind(obj)
         if kind is None:
             return None
-        base = obj.cls if isinstance(obj.cls, External) else self.run.objects.external_base(obj.cls)
-        name = torch_name(base.path) if base is not None else None
+        name = self.run.objects.torch_name(obj)
         if name is None:
             return None
         args = obj.args
@@ -469,7 +467,7 @@ class Structure:
         called: set[str] = set()
         for base in self.run.objects.bases(obj.cls):
             if isinstance(base, ClassVal):
-                called.update(*(s.calls for s in base.klass.body if isinstance(s, ir.Function)))
+                called.update(*(method.calls for method in base.klass.methods))
         for name in self.run.objects.names.get(obj.key, ()):
             value = self.run.root.get((obj.key, name))
             if name in called and not ACTIVATION.search(name) and value is not None:

@@ -311,6 +311,10 @@ class Class(NamedTuple):
     span: Span
     words: frozenset[str]
 
+    @property
+    def methods(self) -> tuple[Function, ...]:
+        return tuple(stmt for stmt in self.body if isinstance(stmt, Function))
+
 
 class Summary(NamedTuple):
     """One file. `words` says what its text mentions, see `extract.WORDS`."""

@@ -120,8 +120,8 @@ def is_setting_up(run: Interpreter) -> bool:
         if SETTING_UP.search(frame.name):
             return True
         owner = frame.func.owner if frame.func is not None else None
-        members = owner.klass.body if owner is not None else ()
-        inits = (s for s in members if isinstance(s, ir.Function) and SETTING_UP.search(s.name))
+        methods = owner.klass.methods if owner is not None else ()
+        inits = (method for method in methods if SETTING_UP.search(method.name))
         if any(frame.name in init.calls for init in inits):
             return True
     return False

@@ -39,7 +39,7 @@ def unsaved(run: Interpreter, classes: Iterable[ClassVal]) -> Iterator[Unsaved]:
     """One fact for each normalisation of a project that loses its statistics when it is saved."""
     for cls in classes:
         if NORM.search(cls.klass.name) and not is_test_file(cls.module.filename):
-            methods = {s.name: s for s in cls.klass.body if isinstance(s, ir.Function)}
+            methods = {method.name: method for method in cls.klass.methods}
             init = methods.get("__init__")
             if init is None or not is_plain_module(run, cls) or SAVING & methods.keys():
                 continue

@@ -379,6 +379,11 @@ def identity(value: Value) -> Hashable:
     return id(value)
 
 
+def known(value: Value | None) -> Const | None:
+    """A constant, or what an option is by default; None for what is neither."""
+    return value if isinstance(value, Const) else value.default if isinstance(value, Sym) else None
+
+
 def alternatives(value: Value) -> Iterator[tuple[Guards, Value]]:
     """The values that this one can be."""
     if isinstance(value, Either):
