@@ -14,6 +14,7 @@ from bnlint.facts import Facts
 from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.answers import answers, may_answer
+from bnlint.source.arrivals import arrivals
 from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
 from bnlint.source.disk import Answer, Disk
@@ -239,6 +240,7 @@ def link(
         uses=structure.uses(),
         answers=tuple(answers(structure)),
         unregistered=tuple(unregistered(structure)),
+        arrivals=tuple(arrivals(structure)),
     )
 
 

@@ -60,6 +60,8 @@ WRAPPERS: Final = frozenset({"module", "_orig_mod"})
 SWITCHES: Final = frozenset({"train", "eval"})
 """Calls in a constructor that decide the mode that a model begins in."""
 
+TRANSPOSED: Final = frozenset({"T", "mT", "H", "mH"})
+"""Attributes of a tensor that are itself with its dimensions swapped."""
 FREEZING: Final = re.compile(r"freeze|frozen|fix|eval|mode", re.IGNORECASE)
 """Names of methods of which a constructor calls one to decide the mode of a part."""
 STANDARD: Final = ("builtins.", "abc.", "typing.", "enum.", "dataclasses.", "collections.")
@@ -190,7 +192,7 @@ class Objects:
                 found = self.find(self.class_of(base.self), attr, base.owner)
                 return self.bound(found, base.self) if found is not None else Bound(base, attr)
             case Flow():
-                return base if attr in {"data", "T", "mT", "logits", "sample"} else self.derived(base, attr)
+                return base if attr in {"data", "logits", "sample"} else self.derived(base, attr)
             case Taken():
                 return taken.attribute(base, attr) or Bound(base, attr)
             case Partial() if attr in {"func", "keywords"}:
@@ -209,7 +211,7 @@ class Objects:
     def derived(self, base: Flow, attr: str) -> Value:
         if attr in {"shape", "device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
             return unknown(attr)
-        return Flow("other", attr, (base,), base.place)
+        return Flow("reshape" if attr in TRANSPOSED else "other", attr, (base,), base.place)
 
     def class_of(self, value: Value) -> Value:
         return value.cls if isinstance(value, Obj) else value
@@ -492,7 +494,7 @@ class Objects:
         if isinstance(method, Func) and self.find(obj.cls, "forward") is None:
             return run.call_function(method, args, obj, place)
         flow = run.library.flow("other", self.class_name(obj), args, place, obj)
-        flow.call = args
+        run.events.called(obj, flow)
         if isinstance(obj.cls, External) and obj.cls.path in LOSSES:
             run.events.compared(obj.cls.path, args, place)
         elif self.is_module(obj.cls) != "no" or self.looks_like_model(obj):

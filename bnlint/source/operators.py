@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
+from bnlint.source import sizes
 from bnlint.source import summary as ir
 from bnlint.source.averages import combined
 from bnlint.source.classes import is_layer
@@ -77,15 +78,19 @@ class Operators:
             case Const(value=a), Const(value=b):
                 return self.compute(op, left, a, b)
             case Const(value=a), Sym(default=Const(value=b)):
-                return Sym((op, a, right.key), right.name, self.constant(op, right.default, a, b))
+                key = sizes.key_of(op, left, right) or (op, a, right.key)
+                return Sym(key, right.name, self.constant(op, right.default, a, b))
             case Sym(default=Const(value=a)), Const(value=b):
-                return Sym((left.key, op, b), left.name, self.constant(op, left.default, a, b))
+                key = sizes.key_of(op, left, right) or (left.key, op, b)
+                return Sym(key, left.name, self.constant(op, left.default, a, b))
             case Sym(default=Const(value=a)), Sym():
-                return Sym((left.key, op, right.key), left.name, source=left.source)
+                key = sizes.key_of(op, left, right) or (left.key, op, right.key)
+                return Sym(key, left.name, source=left.source)
             case Sym(), Const(value=int() | str() as b):
-                return Sym((left.key, op, b), left.name, source=left.source)
+                return Sym(sizes.key_of(op, left, right) or (left.key, op, b), left.name, source=left.source)
             case Const(value=int() | str() as a), Sym():
-                return Sym((op, a, right.key), right.name, source=right.source)
+                key = sizes.key_of(op, left, right) or (op, a, right.key)
+                return Sym(key, right.name, source=right.source)
             case (ListVal(), ListVal()) if op == "+":
                 return self.concatenate(left, right)
             case (ListVal(), _) | (_, ListVal()) if op == "*":
@@ -96,7 +101,7 @@ class Operators:
                 items = self.run.containers.items(left) or Items()
                 return self.run.new_list("list", items.held, left.place, open=True)
         source = left.source if isinstance(left, Sym) else right.source if isinstance(right, Sym) else None
-        return Sym(fresh(), source=source)
+        return Sym(sizes.key_of(op, left, right) or fresh(), source=source)
 
     def is_tensor(self, value: Value) -> bool:
         return isinstance(value, Either) and any(isinstance(v, Flow) for _, v in value.alternatives)
@@ -106,7 +111,7 @@ class Operators:
         inputs = tuple(v for v in (left, right) if isinstance(v, Flow) or self.is_tensor(v))
         first = inputs[0]
         where = place or (first.place if isinstance(first, Flow) else Place("", ir.Span(1, 0, 1, 0)))
-        return Flow(kind, op, inputs, where)
+        return Flow(kind, op, inputs, where, call=(left, right))
 
     def spread(self, op: str, left: Value, right: Value, place: Place | None) -> Value:
         """An operator on values that depend on conditions."""

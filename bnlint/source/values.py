@@ -241,7 +241,7 @@ class Thunk:
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """A tensor, and the operation that made it from others."""
+    """A tensor, and the operation that made it from others; `call` is what that was given, if it is known."""
 
     kind: Kind
     name: str
@@ -304,13 +304,17 @@ class Truth(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words."""
+    """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words.
+
+    `whole` says that all of its turns are taken.
+    """
 
     source: Value | None
     place: Place
     turn: int
     words: str
     phase: str = ""
+    whole: bool = False
 
 
 class Context(NamedTuple):
