@@ -82,7 +82,9 @@ class Net:
 
     def pool(self) -> None:
         n = self.x.dim() - 2
-        self.apply(self.one_of(f"nn.AdaptiveAvgPool{n}d(1)", f"nn.MaxPool{n}d(1)", f"nn.AdaptiveMaxPool{n}d(2)"))
+        self.apply(
+            self.one_of(f"nn.AdaptiveAvgPool{n}d(1)", f"nn.MaxPool{n}d(1)", f"nn.AdaptiveMaxPool{n}d(2)")
+        )
 
     def flatten(self) -> None:
         certain = self.x[0, 0].numel() == 1 and self.is_one()
@@ -117,7 +119,11 @@ class Net:
         self.counted = False
 
     def reduce(self) -> None:
-        self.compute("x = x.mean(2)" if self.x.dim() == 3 else self.one_of("x = x.mean((2, 3))", "x = x.mean(dim=[2, 3])"))
+        self.compute(
+            "x = x.mean(2)"
+            if self.x.dim() == 3
+            else self.one_of("x = x.mean((2, 3))", "x = x.mean(dim=[2, 3])")
+        )
 
     def stretch(self) -> None:
         at = self.one_of(1, 2)
@@ -169,8 +175,9 @@ def forward(net: Net) -> str:
 
 def head(built: str, called: list[str]) -> str:
     lines = "".join(f"            {line}\n" for line in called)
-    return textwrap.dedent(
-        f"""\
+    return (
+        textwrap.dedent(
+            f"""\
         import torch
         from torch import nn
 
@@ -183,7 +190,10 @@ def head(built: str, called: list[str]) -> str:
         BUILT
             def forward(self, x):
         CALLED"""
-    ).replace("BUILT\n", textwrap.indent(textwrap.dedent(built), " " * 8)).replace("CALLED", textwrap.indent(textwrap.dedent(lines), " " * 8))
+        )
+        .replace("BUILT\n", textwrap.indent(textwrap.dedent(built), " " * 8))
+        .replace("CALLED", textwrap.indent(textwrap.dedent(lines), " " * 8))
+    )
 
 
 @st.composite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from itertools import product
+from itertools import combinations, product
 from typing import Final, NamedTuple
 
 from bnlint.facts import UNKNOWN, Answer3, Arrival, Arrived, Unknown
@@ -13,7 +13,7 @@ from bnlint.source.reshapes import Shape
 from bnlint.source.shapes import Inputs, Shapes
 from bnlint.source.sizes import Size, differ
 from bnlint.source.structure import Structure
-from bnlint.source.values import ClassVal, Flow, Func, Guards, Obj, Place, contradicts
+from bnlint.source.values import ClassVal, Flow, Func, Obj, Place, contradicts
 
 TAKES: Final = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
 """How many dimensions a tensor may have; SyncBatchNorm takes any number."""
@@ -22,20 +22,16 @@ MOST_INSTANCES: Final = 8
 
 
 class Seen(NamedTuple):
-    """An arrival, and what it depends on that a class alone does not know: its arguments, its input."""
+    """An arrival at the BatchNorm of a class, and what its instances may know better.
+
+    `depends` says that it is wrong on each way, or may be for some arguments of the class; `given` that
+    the input of the class decides.
+    """
 
     event: Normalised
     arrival: Arrival
     depends: bool = False
     given: bool = False
-
-    def is_doubtful(self) -> bool:
-        """Whether something does not fit on every way: its instances have to say so, too."""
-        return all(way.fits == "no" or self.is_bent(way) for way in self.arrival.ways)
-
-    def is_bent(self, way: Arrived) -> bool:
-        takes = self.arrival.takes
-        return bool(takes) and isinstance(way.dimensions, int) and way.dimensions not in takes
 
 
 def arrivals(structure: Structure) -> Iterator[Arrival]:
@@ -80,11 +76,12 @@ class Arrivals:
 
     def decided(self, alone: list[Seen]) -> Iterator[Arrival]:
         """What classes say by themselves, and what their instances say where there are any."""
+        self.shapes.runs = self.shapes.most_runs()
         asked: dict[ClassVal, list[Seen]] = {}
         entered = {s.event.instance.cls for s in alone if s.given and s.event.instance is not None}
         for seen in alone:
             cls = None if seen.event.instance is None else seen.event.instance.cls
-            if isinstance(cls, ClassVal) and (seen.depends or seen.is_doubtful()):
+            if isinstance(cls, ClassVal) and seen.depends:
                 asked.setdefault(cls, []).append(seen)
             else:
                 yield seen.arrival
@@ -117,15 +114,11 @@ class Arrivals:
 
     def of_call(self, block: Obj, call: Entered) -> Iterator[Arrival]:
         """What arrives at the BatchNorms of a module from where it is called."""
-        inputs = self.shapes.enter(call.flow, self.shapes.top)
+        inputs = self.shapes.enter(call.flow, self.shapes.top, call.guards)
         if inputs is None:
             return
-        ways = {
-            name: tuple((g, shape) for g, shape in found if not contradicts(g, call.guards))
-            for name, found in inputs.given.items()
-        }
-        if any(not shape.given for found in ways.values() for _, shape in found):
-            inputs.given = ways
+        ways = (way for name in inputs.given for way in self.shapes.of_input(name, inputs))
+        if any(not shape.given for _, shape in ways):
             yield from self.of_instance(block, inputs)
 
     # one arrival
@@ -134,28 +127,24 @@ class Arrivals:
         norm = self.structure.layer(event.layer)
         if norm is None or not event.flow.inputs or not self.shapes.is_first(event.flow):
             return None
-        home = self.shapes.home(event.layer)
-        ways: dict[Arrived, None] = {}
-        depends = given = False
-        features: Size | None = None
-        for (g, asked), (h, shape) in product(
-            self.shapes.sizes(event.layer, "num_features"), self.shapes.ways(event.flow.inputs[0], inputs)
-        ):
-            if self.is_excluded(event.guards, g, h):
-                continue
-            features = asked
-            arrived = self.arrived(shape if shape.home == home else shape._replace(channels=None), asked)
-            ways[arrived] = None
-            depends |= arrived.fits == "unknown" and asked is not None and shape.channels is not None
-            given |= shape.given
+        ways = list(self.ways(event, inputs))
         if not ways:
             return None
         takes = TAKES.get(norm.cls.removeprefix("Lazy"), ()) if self.is_checked(event.layer) else ()
-        found = Arrival(norm, norm.where, text_of(features), takes, tuple(ways), path)
-        return Seen(event, found, depends, given)
+        arrived = tuple(dict.fromkeys(self.arrived(shape, asked) for shape, asked in ways))
+        found = Arrival(norm, norm.where, text_of(ways[0][1]), takes, arrived, path)
+        doubts = [is_doubtful(shape, asked, takes) for shape, asked in ways]
+        given = [shape.given and shape.channels is None and asked is not None for shape, asked in ways]
+        depends = any(given) and all(one or other for one, other in zip(doubts, given, strict=True))
+        return Seen(event, found, depends=all(doubts), given=depends)
 
-    def is_excluded(self, *guards: Guards) -> bool:
-        return any(contradicts(one, other) for one, other in product(guards, guards))
+    def ways(self, event: Normalised, inputs: Inputs) -> Iterator[tuple[Shape, Size | None]]:
+        """Each shape that can arrive, beside the size that is asked for on that way."""
+        home = self.shapes.home(event.layer)
+        asked = self.shapes.sizes(event.layer, "num_features")
+        for (g, size), (h, shape) in product(asked, self.shapes.ways(event.flow.inputs[0], inputs)):
+            if not any(contradicts(one, other) for one, other in combinations((event.guards, g, h), 2)):
+                yield (shape if shape.home == home else shape._replace(channels=None)), size
 
     def arrived(self, shape: Shape, asked: Size | None) -> Arrived:
         return Arrived(
@@ -169,6 +158,13 @@ class Arrivals:
     def is_checked(self, layer: Obj) -> bool:
         """Whether a BatchNorm looks at the dimensions: one of the project's own may have put that aside."""
         return not isinstance(self.run.objects.find(layer.cls, "_check_input_dim"), Func)
+
+
+def is_doubtful(shape: Shape, asked: Size | None, takes: tuple[int, ...]) -> bool:
+    """Whether a shape does not fit, or need not."""
+    if takes and shape.rank is not None and shape.rank not in takes:
+        return True
+    return asked is not None and shape.channels is not None and shape.channels != asked
 
 
 def fits(channels: Size | None, asked: Size | None) -> Answer3:

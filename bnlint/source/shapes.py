@@ -40,8 +40,9 @@ MOST_WAYS: Final = 8
 DEEPEST: Final = 60
 """Operations between a tensor and what made its shape."""
 DEEPEST_BLOCK: Final = 4
-MOST_RUNS: Final = 200
-"""Modules whose forward is run to see what shape it gives back."""
+LEAST_RUNS: Final = 25
+CLASSES_PER_RUN: Final = 20
+"""How many modules are run to see what shape they give back: some, and more where there are many classes."""
 DIGIT: Final = re.compile(r"(\d)d$")
 SAMPLED: Final = frozenset({"interpolate", "upsample"})
 REDUCING: Final = frozenset({"mean", "sum", "amax", "amin", "std", "var", "logsumexp"})
@@ -54,9 +55,14 @@ NOTHING: Final[Ways] = ((ALWAYS, UNKNOWN),)
 
 @dataclass(slots=True)
 class Inputs:
-    """What a module is given, by the parameters of its forward; `home` is where the module was built."""
+    """What a module is given, by the parameters of its forward, where `outer` calls it under `guards`.
 
-    given: dict[str, Ways] = field(default_factory=dict)
+    `home` is where the module was built.
+    """
+
+    given: dict[str, Value] = field(default_factory=dict)
+    outer: Inputs | None = None
+    guards: Guards = ALWAYS
     depth: int = 0
     home: Home = frozenset()
     known: dict[int, Ways] = field(default_factory=dict)
@@ -69,8 +75,11 @@ class Shapes:
         self.structure = structure
         self.run = structure.run
         self.record = structure.run.events.record
-        self.runs = 0
+        self.runs = self.most_runs()
         self.top = Inputs()
+
+    def most_runs(self) -> int:
+        return LEAST_RUNS + len(self.structure.instances) // CLASSES_PER_RUN
 
     # ways
 
@@ -91,7 +100,7 @@ class Shapes:
             return NOTHING
         match flow.kind:
             case "input":
-                return inputs.given.get(flow.name, ((ALWAYS, Shape(given=True)),))
+                return self.of_input(flow.name, inputs)
             case "conv":
                 return self.of_conv(flow)
             case "add" | "multiply":
@@ -110,6 +119,14 @@ class Shapes:
                 return self.of_batchnorm(flow, before)
         change = self.change(flow)
         return NOTHING if change is None else joined((ALWAYS, (g, change(shape))) for g, shape in before)
+
+    def of_input(self, name: str, inputs: Inputs) -> Ways:
+        """What a module is given under a name of its forward."""
+        value = inputs.given.get(name)
+        if value is None or inputs.outer is None:
+            return ((ALWAYS, Shape(given=True)),)
+        found = self.ways(value, inputs.outer)
+        return joined((inputs.guards, (g, inside(shape, inputs.home))) for g, shape in found)
 
     def is_first(self, flow: Flow) -> bool:
         """Whether an operation is given its tensor first, and so is what it looks like."""
@@ -276,7 +293,11 @@ class Shapes:
         tensors = [v for v in operands if not (isinstance(v, Const) and isinstance(v.value, int | float))]
         if not tensors or len(operands) != 2:
             return NOTHING
-        parts = [self.ways(v, inputs, left - 1) for v in tensors]
+        parts: list[Ways] = []
+        for value in sorted(tensors, key=is_far):
+            parts.append(self.ways(value, inputs, left - 1))
+            if all(is_whole(shape) for _, shape in parts[-1]):
+                return joined((ALWAYS, (g, broadcast([shape]))) for g, shape in parts[-1])
         return joined((ALWAYS, way) for way in combined(parts, broadcast))
 
     def of_concat(self, flow: Flow, inputs: Inputs, left: int) -> Ways:
@@ -308,9 +329,9 @@ class Shapes:
         """What a module's forward returns; None where it has none, or too many were asked for."""
         if block.key in self.structure.outputs:
             return self.structure.outputs[block.key]
-        if self.runs >= MOST_RUNS:
+        if self.runs == 0:
             return None
-        self.runs += 1
+        self.runs -= 1
         try:
             with self.structure.alone():
                 self.run.objects.prepare(block)
@@ -318,7 +339,7 @@ class Shapes:
         except OutOfFuel:
             return None
 
-    def enter(self, flow: Flow, inputs: Inputs) -> Inputs | None:
+    def enter(self, flow: Flow, inputs: Inputs, guards: Guards = ALWAYS) -> Inputs | None:
         """What a module is given in a call, by its parameters; None where that is not all known.
 
         A parameter with a default keeps it when the forward is run by itself: nothing else may be given.
@@ -329,17 +350,16 @@ class Shapes:
         forward = self.run.objects.find(block.cls, "forward")
         if not isinstance(forward, Func) or not isinstance(call, Args) or call.open:
             return None
-        home = self.home(block)
         params = [p for p in forward.function.params[1:] if p.kind in {"both", "position", "keyword"}]
         required = {p.name for p in params if p.default is None}
         names = [p.name for p in params]
-        given: dict[str, Ways] = {}
+        given: dict[str, Value] = {}
         for arg in call.items:
             name = arg.name if arg.name is not None else names.pop(0) if names else None
             if name not in required:
                 return None
-            given[name] = tuple((g, inside(shape, home)) for g, shape in self.ways(arg.value, inputs))
-        return Inputs(given, inputs.depth + 1, home)
+            given[name] = arg.value
+        return Inputs(given, inputs, guards, inputs.depth + 1, self.home(block))
 
 
 def inside(shape: Shape, home: Home) -> Shape:
@@ -377,6 +397,16 @@ def combined(parts: list[Ways], act: Callable[[list[Shape]], Shape]) -> Ways:
         if len(ways) > MOST_WAYS * 2:
             return NOTHING
     return tuple((g, act(shapes)) for g, shapes in ways) or NOTHING
+
+
+def is_far(value: Value) -> bool:
+    """Whether it takes long to see what made a tensor: a module did, or a sum, or it comes from outside."""
+    return not isinstance(value, Flow) or value.kind in {"other", "add", "concat", "input", "unknown"}
+
+
+def is_whole(shape: Shape) -> bool:
+    """Whether nothing that is added can change a shape: many channels, in as many dimensions as there are."""
+    return shape.rank is not None and shape.rank > 3 and shape.channels not in {None, number(1)}
 
 
 def broadcast(shapes: list[Shape]) -> Shape:

@@ -79,6 +79,8 @@ def size_of(value: Value | None) -> Size | None:
             return number(int(real))
         case Sym(key=Size() as size):
             return size
+        case Sym(key=Floor(size=size, by=by) as key):
+            return atom(key, f"{size} // {by}")
         case Sym(key=key, name=name):
             return atom(key, name)
     return None
