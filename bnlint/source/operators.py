@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
-from bnlint.source import sizes
 from bnlint.source import summary as ir
 from bnlint.source.averages import combined
 from bnlint.source.classes import is_layer
@@ -78,19 +77,18 @@ class Operators:
             case Const(value=a), Const(value=b):
                 return self.compute(op, left, a, b)
             case Const(value=a), Sym(default=Const(value=b)):
-                key = sizes.key_of(op, left, right) or (op, a, right.key)
-                return Sym(key, right.name, self.constant(op, right.default, a, b))
+                default = self.constant(op, right.default, a, b)
+                return Sym((op, a, right.key), right.name, default, made=(op, left, right))
             case Sym(default=Const(value=a)), Const(value=b):
-                key = sizes.key_of(op, left, right) or (left.key, op, b)
-                return Sym(key, left.name, self.constant(op, left.default, a, b))
+                default = self.constant(op, left.default, a, b)
+                return Sym((left.key, op, b), left.name, default, made=(op, left, right))
             case Sym(default=Const(value=a)), Sym():
-                key = sizes.key_of(op, left, right) or (left.key, op, right.key)
-                return Sym(key, left.name, source=left.source)
+                key = (left.key, op, right.key)
+                return Sym(key, left.name, source=left.source, made=(op, left, right))
             case Sym(), Const(value=int() | str() as b):
-                return Sym(sizes.key_of(op, left, right) or (left.key, op, b), left.name, source=left.source)
+                return Sym((left.key, op, b), left.name, source=left.source, made=(op, left, right))
             case Const(value=int() | str() as a), Sym():
-                key = sizes.key_of(op, left, right) or (op, a, right.key)
-                return Sym(key, right.name, source=right.source)
+                return Sym((op, a, right.key), right.name, source=right.source, made=(op, left, right))
             case (ListVal(), ListVal()) if op == "+":
                 return self.concatenate(left, right)
             case (ListVal(), _) | (_, ListVal()) if op == "*":
@@ -101,7 +99,7 @@ class Operators:
                 items = self.run.containers.items(left) or Items()
                 return self.run.new_list("list", items.held, left.place, open=True)
         source = left.source if isinstance(left, Sym) else right.source if isinstance(right, Sym) else None
-        return Sym(sizes.key_of(op, left, right) or fresh(), source=source)
+        return Sym(fresh(), source=source, made=(op, left, right))
 
     def is_tensor(self, value: Value) -> bool:
         return isinstance(value, Either) and any(isinstance(v, Flow) for _, v in value.alternatives)

@@ -40,8 +40,8 @@ MOST_WAYS: Final = 8
 DEEPEST: Final = 60
 """Operations between a tensor and what made its shape."""
 DEEPEST_BLOCK: Final = 4
-LEAST_RUNS: Final = 25
-CLASSES_PER_RUN: Final = 20
+LEAST_RUNS: Final = 20
+CLASSES_PER_RUN: Final = 40
 """How many modules are run to see what shape they give back: some, and more where there are many classes."""
 DIGIT: Final = re.compile(r"(\d)d$")
 SAMPLED: Final = frozenset({"interpolate", "upsample"})

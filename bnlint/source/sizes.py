@@ -6,7 +6,6 @@ class, or a quotient that is not exact. Two sizes certainly differ where their d
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +17,8 @@ from bnlint.source.values import Const, Sym, Value
 MOST_TERMS: Final = 6
 HIGHEST_DEGREE: Final = 4
 """Sums and products beyond these are not followed."""
+DEEPEST: Final = 30
+"""Operators within operators that are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Size(NamedTuple):
         return text.replace("+ -", "- ")
 
 
-def size_of(value: Value | None) -> Size | None:
+def size_of(value: Value | None, depth: int = 0) -> Size | None:
     """A value as a size; None where it is no number, or of no known identity."""
     match value:
         case Const(value=bool()):
@@ -77,22 +78,23 @@ def size_of(value: Value | None) -> Size | None:
             return number(whole)
         case Const(value=float() as real) if real.is_integer():
             return number(int(real))
-        case Sym(key=Size() as size):
-            return size
-        case Sym(key=Floor(size=size, by=by) as key):
-            return atom(key, f"{size} // {by}")
-        case Sym(key=key, name=name):
-            return atom(key, name)
+        case Sym():
+            if value.size is None:
+                value.size = size_of_symbol(value, depth)
+            found: Size = value.size
+            return found
     return None
 
 
-def key_of(op: str, left: Value, right: Value) -> Hashable | None:
-    """What tells the result of an operator from all other unknown numbers; None where nothing does."""
-    one, other = size_of(left), size_of(right)
-    found = None if one is None or other is None else computed(op, one, other)
-    if found is None or found.number is not None:
-        return None
-    return found if found.atom is None else found.atom.key
+def size_of_symbol(symbol: Sym, depth: int) -> Size:
+    """What a number is that was computed from others; itself, where that cannot be said."""
+    if symbol.made is not None and depth < DEEPEST:
+        op, left, right = symbol.made
+        one, other = size_of(left, depth + 1), size_of(right, depth + 1)
+        found = None if one is None or other is None else computed(op, one, other)
+        if found is not None:
+            return found
+    return atom(symbol.key, symbol.name)
 
 
 def number(value: int) -> Size:
@@ -108,23 +110,33 @@ def made(terms: dict[Product, int]) -> Size:
 
 
 def plus(one: Size, other: Size) -> Size:
-    terms: Counter[Product] = Counter(dict(one.terms))
+    terms = dict(one.terms)
     for product, factor in other.terms:
-        terms[product] += factor
+        terms[product] = terms.get(product, 0) + factor
     return made(terms)
 
 
 def minus(one: Size, other: Size) -> Size:
-    return plus(one, times(other, number(-1)))
+    return plus(one, scaled(other, -1))
+
+
+def scaled(size: Size, by: int) -> Size:
+    return made({product: factor * by for product, factor in size.terms})
 
 
 def times(one: Size, other: Size) -> Size:
-    terms: Counter[Product] = Counter()
-    for left, a in one.terms:
-        for right, b in other.terms:
-            powers: Counter[Atom] = Counter(dict(left))
-            powers.update(dict(right))
-            terms[frozenset(powers.items())] += a * b
+    for left, right in ((one, other), (other, one)):
+        by = left.number
+        if by is not None:
+            return scaled(right, by)
+    terms: dict[Product, int] = {}
+    for left_product, a in one.terms:
+        for right_product, b in other.terms:
+            powers = dict(left_product)
+            for each, power in right_product:
+                powers[each] = powers.get(each, 0) + power
+            product = frozenset(powers.items())
+            terms[product] = terms.get(product, 0) + a * b
     return made(terms)
 
 
@@ -157,8 +169,9 @@ def computed(op: str, one: Size, other: Size) -> Size | None:
         found = divided(one, by)
     else:
         return None
-    degree = max((sum(power for _, power in product) for product, _ in found.terms), default=0)
-    return found if len(found.terms) <= MOST_TERMS and degree <= HIGHEST_DEGREE else None
+    if op == "*" and any(sum(power for _, power in product) > HIGHEST_DEGREE for product, _ in found.terms):
+        return None
+    return found if len(found.terms) <= MOST_TERMS else None
 
 
 def spelled(product: Product, factor: int = 1) -> str:

@@ -51,13 +51,16 @@ class Sym:
     """A value that is not known but has an identity: the same key is the same value.
 
     `default` is what it is unless somebody says otherwise (a command-line option). `source` is what
-    it was drawn from: the loader behind a loop variable.
+    it was drawn from: the loader behind a loop variable. `made` is the operator that computed it, with
+    what that was given; `size` is what `sizes` has found out about it.
     """
 
     key: Hashable
     name: str = ""
     default: Const | None = None
     source: Value | None = None
+    made: tuple[str, Value, Value] | None = None
+    size: Any = None
 
 
 @dataclass(slots=True, eq=False)
