@@ -177,7 +177,7 @@ def head(built: str, called: list[str]) -> str:
     lines = "".join(f"            {line}\n" for line in called)
     return (
         textwrap.dedent(
-            f"""\
+            """\
         import torch
         from torch import nn
 

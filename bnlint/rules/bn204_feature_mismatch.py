@@ -77,7 +77,7 @@ from bnlint.rule import Claim
 SEVERITY = "error"
 ENGINES = "SR"
 
-TAKEN_BY: Final = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
+TAKEN_BY: Final[dict[object, str]] = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
 """Which class takes a tensor of so many dimensions."""
 
 
@@ -91,13 +91,20 @@ def check(facts: Facts) -> Iterator[Claim]:
 
 def _message(arrival: Arrival, way: Arrived) -> str:
     """What is wrong with one way; empty where nothing certainly is."""
-    match way.dimensions:
-        case int() as dimensions if arrival.takes and dimensions not in arrival.takes:
-            return _of_dimensions(arrival, dimensions)
+    if _is_bent(arrival, way):
+        return _of_dimensions(arrival, way.dimensions)
     return _of_channels(arrival, way) if way.fits == "no" and _counts_features(arrival.norm) else ""
 
 
-def _of_dimensions(arrival: Arrival, dimensions: int) -> str:
+def _is_bent(arrival: Arrival, way: Arrived) -> bool:
+    """Whether a tensor has a number of dimensions that the layer does not take."""
+    match way.dimensions:
+        case int() as dimensions if arrival.takes:
+            return dimensions not in arrival.takes
+    return False
+
+
+def _of_dimensions(arrival: Arrival, dimensions: object) -> str:
     takes = " or ".join(map(str, arrival.takes))
     cure = TAKEN_BY.get(dimensions)
     todo = "check how it is reshaped" if cure is None else f"use {cure} here, or check how it is reshaped"
@@ -109,9 +116,9 @@ def _of_dimensions(arrival: Arrival, dimensions: int) -> str:
 
 def _of_channels(arrival: Arrival, way: Arrived) -> str:
     return (
-        f"{_count(way.channels, 'channel')} arrive at this {arrival.norm.cls}, whose `num_features` is "
-        f"{_spelled(arrival.features)}, so the first forward raises: pass the number of channels that the "
-        "layer before it makes."
+        f"This {arrival.norm.cls} has `num_features` {_spelled(arrival.features)} but gets "
+        f"{_count(way.channels, 'channel')}, so the first forward raises: pass the number of channels that "
+        "the layer before it makes."
     )
 
 
@@ -132,7 +139,3 @@ def _evidence(arrival: Arrival) -> tuple[Step, ...]:
     first = arrival.ways[0]
     wrong = first.shaped if _is_bent(arrival, first) else first.made
     return (*arrival.path, *(step for step in (wrong,) if step is not None))
-
-
-def _is_bent(arrival: Arrival, way: Arrived) -> bool:
-    return isinstance(way.dimensions, int) and bool(arrival.takes) and way.dimensions not in arrival.takes
