@@ -127,6 +127,8 @@ class Arrivals:
         norm = self.structure.layer(event.layer)
         if norm is None or not event.flow.inputs or not self.shapes.is_first(event.flow):
             return None
+        if event.instance is None and not event.contained:
+            return None  # of a script's own loops it is not noted which tensors they leave behind
         ways = list(self.ways(event, inputs))
         if not ways:
             return None

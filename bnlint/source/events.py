@@ -123,7 +123,10 @@ class Forward:
 
 @dataclass(slots=True, eq=False)
 class Normalised:
-    """A BatchNorm that was applied; `instance` is the module whose forward was run by itself."""
+    """A BatchNorm that was applied; `instance` is the module whose forward was run by itself, if one was.
+
+    `contained` says that a container called it.
+    """
 
     layer: Obj
     flow: Flow
@@ -131,6 +134,7 @@ class Normalised:
     scope: str
     owner: ClassVal | None
     instance: Obj | None = None
+    contained: bool = False
 
 
 class Entered(NamedTuple):
@@ -635,7 +639,7 @@ class Events:
         scope = frames[-1].name if frames else ""
         owner = next((f.self.cls for f in reversed(frames) if isinstance(f.self, Obj)), None)
         cls = owner if isinstance(owner, ClassVal) else None
-        event = Normalised(layer, flow, self.run.state.guards, scope, cls, self.alone())
+        event = Normalised(layer, flow, self.run.state.guards, scope, cls, self.alone(), self.containers > 0)
         self.record.normalised.append(event)
 
     def alone(self) -> Obj | None:

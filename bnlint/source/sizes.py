@@ -189,17 +189,16 @@ def spelled(product: Product, factor: int = 1) -> str:
 def differ(one: Size, other: Size) -> bool:
     """Whether two sizes that tensors and layers have can never be equal.
 
-    They depend on one unknown number at most. That is 0 or more; where one of the sizes is nothing but a
-    multiple of it, it is 1 or more, for no layer has 0 channels.
+    Their difference is a number, or depends on a single one that is not known and is 1 or more: one of
+    the sizes is nothing but a multiple of it, and no layer has 0 channels.
     """
     difference = minus(one, other)
-    symbols = {symbol for size in (difference, one, other) for symbol in symbols_of(size)}
-    if not symbols:
+    if difference.number is not None:
         return difference.number != 0
-    if len(symbols) > 1:
+    symbols = {symbol for size in (one, other) for symbol in symbols_of(size)}
+    if len(symbols) > 1 or not (is_multiple(one) or is_multiple(other)):
         return False
-    least = int(is_multiple(one) or is_multiple(other))
-    return is_positive(bound(difference), least) or is_positive(bound(minus(other, one)), least)
+    return is_positive(bound(difference)) or is_positive(bound(minus(other, one)))
 
 
 def is_multiple(size: Size) -> bool:
@@ -262,12 +261,12 @@ def added(lines: Iterable[Line]) -> Line:
     )
 
 
-def is_positive(line: Line | None, least: int) -> bool:
-    """Whether a polynomial is above 0 from `least` on: written around that, it has no minus."""
+def is_positive(line: Line | None) -> bool:
+    """Whether a polynomial is above 0 from 1 on: written around 1, it has no minus."""
     if not line:
         return False
     factors = [line.get(power, Fraction()) for power in range(max(line) + 1)]
-    for start in range(len(factors) - 1 if least else 0):
+    for start in range(len(factors) - 1):
         for power in range(len(factors) - 2, start - 1, -1):
             factors[power] += factors[power + 1]
     return all(factor >= 0 for factor in factors) and factors[0] > 0
