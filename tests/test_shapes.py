@@ -92,7 +92,7 @@ class Net:
             self.apply("nn.Flatten()")
         else:
             self.compute(
-                self.one_of("x = x.flatten(1)", "x = torch.flatten(x, 1)", "x = x.view(x.size(0), -1)")
+                self.one_of("x = x.flatten(1)", "x = torch.flatten(x, 1)", "x = x.reshape(x.size(0), -1)")
             )
         self.counted &= certain
 
