@@ -123,9 +123,10 @@ class Forward:
 
 @dataclass(slots=True, eq=False)
 class Normalised:
-    """A BatchNorm that was applied; `instance` is the module whose forward was run by itself, if one was.
+    """A BatchNorm that was applied.
 
-    `contained` says that a container called it.
+    `instance` is the module whose forward was run by itself, or whose constructor wrote the Sequential
+    that is tried. `contained` says that a container called it.
     """
 
     layer: Obj
@@ -637,10 +638,14 @@ class Events:
     def normalised(self, layer: Obj, flow: Flow) -> None:
         frames = [f for f in self.run.frames if f.func is not None]
         scope = frames[-1].name if frames else ""
-        owner = next((f.self.cls for f in reversed(frames) if isinstance(f.self, Obj)), None)
-        cls = owner if isinstance(owner, ClassVal) else None
-        event = Normalised(layer, flow, self.run.state.guards, scope, cls, self.alone(), self.containers > 0)
-        self.record.normalised.append(event)
+        owner = next((f.self for f in reversed(frames) if isinstance(f.self, Obj)), None)
+        cls = owner.cls if owner is not None and isinstance(owner.cls, ClassVal) else None
+        eager = self.run.eager
+        instance = self.alone() or (owner if eager else None)
+        contained = eager or self.containers > 0
+        self.record.normalised.append(
+            Normalised(layer, flow, self.run.state.guards, scope, cls, instance, contained)
+        )
 
     def alone(self) -> Obj | None:
         """The module whose forward is run by itself, if one is."""
