@@ -158,6 +158,39 @@ class Recurrent:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """The shape of a tensor on one way to a BatchNorm, as far as it is certain.
+
+    `dimensions` is how many it has, `channels` the size of the second one: a number, or how the source
+    writes it. `fits` says whether that is the `num_features`. `made` made the channels, `shaped` the
+    dimensions.
+    """
+
+    dimensions: int | Unknown = UNKNOWN
+    channels: int | str | Unknown = UNKNOWN
+    fits: Answer3 = "unknown"
+    made: Step | None = None
+    shaped: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A tensor that arrives at a BatchNorm: whatever the program decides, on one of these ways.
+
+    `features` is the `num_features`, a number or how the source writes it, and `takes` the numbers of
+    dimensions that the layer takes, empty where it takes any. `path` leads here, where an instance had
+    to be looked at.
+    """
+
+    norm: Layer
+    where: Where
+    features: int | str | Unknown
+    takes: tuple[int, ...]
+    ways: tuple[Arrived, ...]
+    path: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a top-level model returns as its answer.
 
@@ -496,6 +529,7 @@ class Facts:
     uses: tuple[Use, ...] = ()
     shared: tuple[Shared, ...] = ()
     recurrent: tuple[Recurrent, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
     answers: tuple[Answer, ...] = ()
     overrides: tuple[Override, ...] = ()
     computed: tuple[Computed, ...] = ()

@@ -11,6 +11,8 @@ import pytest
 from bnlint.facts import (
     UNKNOWN,
     Answer,
+    Arrival,
+    Arrived,
     Average,
     Computed,
     Export,
@@ -599,6 +601,90 @@ class TestActivationBeforeBatchNorm:
         assert evidence(claim) == [30, 32]
         (claim,) = claims("BN202", uses=(use(chain("ReLU", "Conv2d", "ReLU", "Conv2d", "BatchNorm2d")),))
         assert "keep to one" not in claim.message
+
+
+class TestFeatureMismatch:
+    FITS = Arrived(4, 16, "yes", step(4), step(5))
+    MORE = Arrived(4, 32, "no", step(4), step(5))
+    FLAT = Arrived(2, 16, "yes", step(4), step(5))
+
+    def found(self, *ways, made: Layer | None = None, takes=(4,), features: object = 16, path=()):
+        return claims("BN204", arrivals=(Arrival(made or norm(), at(7), features, takes, ways, path),))
+
+    def test_points_at_the_layer_and_shows_what_makes_the_channels(self):
+        (claim,) = self.found(self.MORE, path=(step(2),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(1), "high", None)
+        assert claim.message.startswith(
+            "This BatchNorm2d has `num_features` 16 but gets 32 channels, so the first forward raises: pass "
+        )
+        assert evidence(claim) == [2, 4]
+
+    def test_spells_sizes_as_the_source_does(self):
+        (claim,) = self.found(Arrived(UNKNOWN, "4 * planes", "no"), features="planes")
+        assert "has `num_features` `planes` but gets `4 * planes` channels," in claim.message
+        assert evidence(claim) == []
+
+    def test_one_channel_is_one(self):
+        (claim,) = self.found(replace(self.MORE, channels=1))
+        assert "but gets 1 channel," in claim.message
+
+    @pytest.mark.parametrize(
+        ("dimensions", "takes", "expected"),
+        [
+            (2, (4,), "which takes 4, so the first forward raises: use BatchNorm1d here,"),
+            (3, (5,), "which takes 5, so the first forward raises: use BatchNorm1d here,"),
+            (4, (2, 3), "which takes 2 or 3, so the first forward raises: use BatchNorm2d here,"),
+            (5, (4,), "which takes 4, so the first forward raises: use BatchNorm3d here,"),
+            (1, (2, 3), "which takes 2 or 3, so the first forward raises: check how it is reshaped."),
+            (6, (4,), "which takes 4, so the first forward raises: check how it is reshaped."),
+        ],
+    )
+    def test_another_number_of_dimensions(self, dimensions, takes, expected):
+        (claim,) = self.found(replace(self.FLAT, dimensions=dimensions), takes=takes)
+        count = "1 dimension" if dimensions == 1 else f"{dimensions} dimensions"
+        assert claim.message.startswith(f"A tensor of {count} arrives at this BatchNorm2d, {expected}")
+        assert evidence(claim) == [5]
+
+    def test_dimensions_come_before_channels(self):
+        (claim,) = self.found(replace(self.MORE, dimensions=2))
+        assert claim.message.startswith("A tensor of 2 dimensions")
+
+    @pytest.mark.parametrize("wrong", [MORE, FLAT])
+    def test_every_way_has_to_be_wrong(self, wrong):
+        assert self.found(wrong, self.MORE)
+        assert not self.found(wrong, self.FITS)
+        assert not self.found(self.FITS, wrong)
+        assert not self.found(wrong, replace(self.MORE, fits="unknown"))
+        assert not self.found()
+
+    def test_shows_the_first_way(self):
+        (claim,) = self.found(self.FLAT, self.MORE)
+        assert claim.message.startswith("A tensor of 2 dimensions")
+        (claim,) = self.found(self.MORE, self.FLAT)
+        assert "but gets 32 channels," in claim.message
+
+    def test_a_layer_that_does_not_look_takes_any_number_of_dimensions(self):
+        assert not self.found(self.FLAT, takes=())
+        assert self.found(replace(self.FLAT, fits="no"), takes=())
+
+    @pytest.mark.parametrize("dimensions", [UNKNOWN, 4])
+    def test_dimensions_that_fit_or_are_not_known(self, dimensions):
+        assert not self.found(replace(self.FITS, dimensions=dimensions))
+
+    @pytest.mark.parametrize(
+        ("affine", "tracked", "expected"),
+        [
+            (True, False, [1]),
+            (False, True, [1]),
+            (False, False, []),
+            (UNKNOWN, UNKNOWN, []),
+            (UNKNOWN, True, [1]),
+        ],
+    )
+    def test_without_anything_for_each_channel_there_may_be_any_number(self, affine, tracked, expected):
+        made = norm(affine=affine, track_running_stats=tracked)
+        assert rows(self.found(self.MORE, made=made)) == expected
+        assert self.found(self.FLAT, made=made)
 
 
 class TestBiasBeforeBatchNorm:
@@ -1322,6 +1408,12 @@ NOTHING_KNOWN = Facts(
         replace(SHARED, frozen="unknown"),
     ),
     recurrent=(replace(RECURRENT, frozen="unknown"),),
+    arrivals=tuple(
+        Arrival(made, at(1), UNKNOWN, takes, ways)
+        for made in (BLANK, OPAQUE)
+        for takes in ((), (4,))
+        for ways in ((), (Arrived(),), (Arrived(), Arrived(2, 3, "no")))
+    ),
     answers=tuple(
         Answer("Net", at(1), (Op("batchnorm", "bn", at(1), made),), (step(1),))
         for made in (BLANK, OPAQUE, None)
@@ -1400,6 +1492,11 @@ EVERYTHING = Facts(
     ),
     shared=(SHARED, replace(SHARED, feeders=(op("Conv2d"), op("Conv2d"))), REPEATED),
     recurrent=tuple(replace(RECURRENT, how=how) for how in ("loop", "cell")),
+    arrivals=(
+        Arrival(norm(), at(7), 16, (4,), (TestFeatureMismatch.MORE,)),
+        Arrival(norm(), at(7), 16, (2, 3), (TestFeatureMismatch.FITS,)),
+        Arrival(norm(), at(7), 16, (4,), (replace(TestFeatureMismatch.FITS, dimensions=6),)),
+    ),
     answers=(ANSWER,),
     overrides=tuple(
         replace(OVERRIDE, **{name: value})

@@ -15,6 +15,7 @@ from bnlint.finding import Finding, Where
 from bnlint.source import summary as ir
 from bnlint.source.aliased import Aliases
 from bnlint.source.answers import answers, may_answer
+from bnlint.source.arrivals import arrivals
 from bnlint.source.averaged import Averagings
 from bnlint.source.computed import computed
 from bnlint.source.devices import Splits
@@ -256,6 +257,7 @@ def link(
         recurrent=tuple(recurrent(structure)),
         answers=tuple(answers(structure)),
         unregistered=tuple(unregistered(structure)),
+        arrivals=tuple(arrivals(structure)),
     )
 
 

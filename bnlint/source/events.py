@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeGuard
 
 from bnlint.facts import Mode
 from bnlint.source import summary as ir
@@ -64,6 +64,14 @@ ANSWER_NAME: Final = re.compile(
     r"(^|_)(logits?|scores?|preds?|predictions?|probs?|probabilit(y|ies)|y_hat|images?|imgs?)$", re.IGNORECASE
 )
 """Names of what a model answers."""
+
+RESHAPING: Final = frozenset(
+    {"squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t", "resize", "resize_as", "set"}
+)
+"""What changes the shape of a tensor in place, with an underscore behind it."""
+
+Home: TypeAlias = frozenset[tuple[Place, int]]
+"""The loops in which something was built, and their turns."""
 
 MOST_ANCESTORS = 64
 JUDGES: Final = re.compile(r"loss|criterion|discriminator|critic|metric", re.IGNORECASE)
@@ -119,7 +127,9 @@ class Forward:
 class Normalised:
     """A BatchNorm that was applied; `root` is what was run: a forward, or a Sequential by itself.
 
-    `loops` and `within` are the loops and the functions that were running, outermost first.
+    `loops` and `within` are the loops and the functions that were running, outermost first. `instance` is
+    the module whose forward was run by itself, or whose constructor wrote the Sequential that is tried.
+    `contained` says that a container called it.
     """
 
     layer: Obj
@@ -130,6 +140,16 @@ class Normalised:
     root: Hashable = 0
     loops: tuple[Loop, ...] = ()
     within: tuple[ir.Function, ...] = ()
+    instance: Obj | None = None
+    contained: bool = False
+
+
+class Entered(NamedTuple):
+    """A module of the project that the forward of another one calls."""
+
+    flow: Flow
+    guards: Guards
+    instance: Obj | None
 
 
 class Multiplied(NamedTuple):
@@ -208,6 +228,8 @@ class Record:
     """Everything that happened.
 
     `training_loops` are all loops around something that trains, `stepping_loops` the innermost of them.
+    `homes` holds the layers that were built in a loop of which not every turn was taken, `loose` the
+    tensors of which more turns, or an operation in place, may have made something else.
     """
 
     forwards: list[Forward] = field(default_factory=list)
@@ -233,6 +255,9 @@ class Record:
     emptied: set[Hashable] = field(default_factory=set)
     multiplied: dict[Hashable, Multiplied] = field(default_factory=dict)
     instances: dict[ClassVal, list[Obj]] = field(default_factory=dict)
+    entered: list[Entered] = field(default_factory=list)
+    homes: dict[Hashable, Home] = field(default_factory=dict)
+    loose: dict[int, Flow] = field(default_factory=dict)
 
 
 class Events:
@@ -265,6 +290,10 @@ class Events:
             self.record.written.add(obj.place)
             if run.inside_forward and run.frame.func is not None:
                 self.record.made.append(obj)
+        if isinstance(obj.cls, ClassVal):
+            self.record.instances.setdefault(obj.cls, []).append(obj)
+        if run.loops and (home := home_of(run.loops)):
+            self.record.homes[obj.key] = home
         if run.eager or not self.is_surely_module(obj):
             return
         run.clock += 1
@@ -651,18 +680,45 @@ class Events:
     def normalised(self, layer: Obj, flow: Flow) -> None:
         frames = [f for f in self.run.frames if f.func is not None]
         scope = frames[-1].name if frames else ""
-        owner = next((f.self.cls for f in reversed(frames) if isinstance(f.self, Obj)), None)
+        owner = next((f.self for f in reversed(frames) if isinstance(f.self, Obj)), None)
         event = Normalised(
             layer,
             flow,
             self.run.state.guards,
             scope,
-            owner if isinstance(owner, ClassVal) else None,
+            owner.cls if owner is not None and isinstance(owner.cls, ClassVal) else None,
             frames[0].key if frames else 0,
             tuple(self.run.loops),
             tuple(f.func.function for f in frames if f.func is not None),
+            self.alone() or (owner if self.run.eager else None),
+            contained=self.run.eager or self.containers > 0,
         )
         self.record.normalised.append(event)
+
+    def alone(self) -> Obj | None:
+        """The module whose forward is run by itself, if one is."""
+        outer = self.run.frames[0] if self.run.inside_forward and self.run.frames else None
+        return outer.self if outer is not None and isinstance(outer.self, Obj) else None
+
+    def called(self, block: Obj, flow: Flow) -> None:
+        """A forward calls a module of the project."""
+        if self.run.inside_forward and isinstance(block.cls, ClassVal):
+            self.record.entered.append(Entered(flow, self.run.state.guards, self.alone()))
+
+    def changed(self, flow: Flow, name: str) -> None:
+        """A tensor is changed in place; whoever holds it has a tensor of another shape then."""
+        if name in RESHAPING:
+            self.record.loose[id(flow)] = flow
+
+    def loosened(self, values: Iterable[object]) -> None:
+        """A turn ends of a loop of which not every turn is taken: what it leaves may be of any turn."""
+        for value in values:
+            if isinstance(value, Flow):
+                self.record.loose[id(value)] = value
+            elif isinstance(value, Either):
+                self.loosened(inner for _, inner in value.alternatives)
+            elif isinstance(value, Items):
+                self.loosened(held.value for held in value.held)
 
     def multiplied(self, items: Items, number: Value) -> None:
         """`[layer] * number`, where nobody knows the number yet."""
@@ -799,6 +855,11 @@ class Events:
         """An expression whose value nobody keeps."""
         if isinstance(value, Sym):
             self.record.discarded.add(hash(value.key))
+
+
+def home_of(loops: Iterable[Loop]) -> Home:
+    """Where something is built that other turns of a loop may build as well."""
+    return frozenset((loop.place, loop.turn) for loop in loops if not loop.whole)
 
 
 def turn_of(loops: Iterable[Loop]) -> Turn:

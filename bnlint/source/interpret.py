@@ -274,7 +274,7 @@ class Interpreter:
     def do_update(self, node: ir.Update) -> None:
         old = self.eval(node.target)
         new = self.eval(node.value)
-        if self.loops and is_count(old) and not self.takes_every_turn(self.loops[-1].source):
+        if self.loops and not self.loops[-1].whole and (is_count(old) or (type(old) is Sym and self.eager)):
             self.assign(node.target, unknown())  # a counter, of turns that are not all taken
             return
         if isinstance(old, ListVal) and node.op == "+":
@@ -327,9 +327,9 @@ class Interpreter:
 
     def do_for(self, node: ir.For) -> bool:
         source = self.eval(node.source)
-        place, words = self.place(node.span), spell(node.source)
+        place, words, whole = self.place(node.span), spell(node.source), self.takes_every_turn(source)
         turns = [
-            Turn(Loop(source, place, at, words, phase_of(value)), node.target, value, guards, number)
+            Turn(Loop(source, place, at, words, phase_of(value), whole), node.target, value, guards, number)
             for at, (guards, value, number) in enumerate(self.turns(source))
         ]
         return self.loop(node, turns)
@@ -359,7 +359,7 @@ class Interpreter:
         A loop may end before or behind each of its turns, if not all of them are known.
         """
         modes: dict[Any, ModeRecord] = {}
-        certain = not turns or self.takes_every_turn(turns[0].loop.source)
+        certain = not turns or turns[0].loop.whole
         for turn in turns:
             modes = {key: record for key, record in self.state.data.items() if key[1] == MODE}
             left = len(gone)
@@ -385,6 +385,9 @@ class Interpreter:
                 self.assign(turn.target, turn.value)
             if self.block(body):
                 again.append(Arm(turn.guards, self.state.data))
+            if self.inside_forward and not turn.loop.whole:
+                for arm in (*again, *gone):
+                    self.events.loosened(arm.written.values())
         finally:
             self.numbers.begin(number)
             self.loops.pop()
@@ -808,6 +811,7 @@ class Interpreter:
             self.comprehended = (source, source)
         items = self.items(source)
         plain = isinstance(node.element, ir.Name | ir.Get | ir.Lit) and depth == 0
+        whole = self.takes_every_turn(source)
         for turn, (given, value, _) in enumerate(self.turns(source, plain=plain)):
             self.assign(loop.target, value)
             tests = [selective(exclusive(self.test(test)), test, node.span) for test in loop.tests]
@@ -815,7 +819,7 @@ class Interpreter:
                 continue
             guards = given.union(*(t.then for t in tests))
             outer = self.state
-            self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source)))
+            self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source), whole=whole))
             self.state = State(outer, guards)
             try:
                 self.comprehend(node, depth + 1, made)

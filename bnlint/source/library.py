@@ -128,7 +128,7 @@ class Library:
 
     def flow(self, kind: Kind, name: str, args: Args, place: Place, layer: Obj | None = None) -> Flow:
         """A tensor made by an operation from the tensors among its arguments."""
-        made = Flow(kind, name, tuple(self.tensors(args)), place, layer)
+        made = Flow(kind, name, tuple(self.tensors(args)), place, layer, args)
         if kind in CONTINUING:
             self.run.events.continues(made)
         return made
@@ -266,12 +266,18 @@ class Library:
             self.run.events.functional(args, place)
         if not tensors and kind != "batchnorm":
             return self.result_of(name, args, place)
-        flow = Flow(
-            kind, name, tuple(tensors[:1] if kind not in {"add", "concat", "multiply"} else tensors), place
-        )
-        if kind in {"dropout", "pool", "reshape", "concat"}:
-            flow.call = args
-        return flow
+        inputs = tensors if kind in {"add", "concat", "multiply"} else tensors[:1]
+        return Flow(kind, name, tuple(inputs), place, call=self.kept(args) if kind == "concat" else args)
+
+    def kept(self, args: Args) -> Args:
+        """Arguments whose first one, a list, is as it is now: it may grow later."""
+        first = args.get(0, "tensors")
+        items = None if first is None else self.run.containers.items(first.value)
+        if first is None or items is None or any(held.guards for held in items.held):
+            return args
+        copy = self.run.new_list("tuple", items.held, first.place, open=items.open)
+        rest = tuple(arg for arg in args.items if arg is not first)
+        return Args((ArgVal(None, copy, first.place), *rest), args.open)
 
     def handle_range(self, args: Args, place: Place) -> Value:
         return Obj(fresh(), External("builtins.range"), args, place, ready=True)
@@ -577,11 +583,14 @@ class Library:
         if name == "backward":
             self.run.events.backward(base)
             return Const(None)
+        given = Args((ArgVal(None, base, place), *args.items), args.open)
         if name in {"size", "dim", "item", "tolist", "argmax", "max", "min", "numel"}:
-            return Flow("other", name, (base, *self.tensors(args)), place, call=args)
+            return Flow("other", name, (base, *self.tensors(args)), place, call=given)
         plain = name.removesuffix("_")
+        if plain != name:
+            self.run.events.changed(base, plain)
         kind: Kind = FUNCTIONS.get(name) or FUNCTIONS.get(plain) or "unknown"
-        return Flow(kind, plain, (base, *self.tensors(args)), place, call=args)
+        return Flow(kind, plain, (base, *self.tensors(args)), place, call=given)
 
     def object_method(self, base: Obj | Sym, name: str, args: Args, place: Place) -> Value:
         """A method of a module, a loader, an optimizer or of something unknown."""

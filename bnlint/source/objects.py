@@ -63,6 +63,8 @@ TRACKING: Final = frozenset({"track_running_stats", "running_mean"})
 SWITCHES: Final = frozenset({"train", "eval"})
 """Calls in a constructor that decide the mode that a model begins in."""
 
+TRANSPOSED: Final = frozenset({"T", "mT", "H", "mH"})
+"""Attributes of a tensor that are itself with its dimensions swapped."""
 FREEZING: Final = re.compile(r"freeze|frozen|fix|eval|mode", re.IGNORECASE)
 """Names of methods of which a constructor calls one to decide the mode of a part."""
 STANDARD: Final = ("builtins.", "abc.", "typing.", "enum.", "dataclasses.", "collections.")
@@ -199,7 +201,7 @@ class Objects:
                 found = self.find(self.class_of(base.self), attr, base.owner)
                 return self.bound(found, base.self) if found is not None else Bound(base, attr)
             case Flow():
-                return base if attr in {"data", "T", "mT", "logits", "sample"} else self.derived(base, attr)
+                return base if attr in {"data", "logits", "sample"} else self.derived(base, attr)
             case Taken():
                 return taken.attribute(base, attr) or Bound(base, attr)
             case Partial() if attr in {"func", "keywords"}:
@@ -220,7 +222,7 @@ class Objects:
             return Sym(("shape", fresh()), attr)
         if attr in {"device", "dtype", "is_cuda", "ndim", "grad", "requires_grad", "size"}:
             return unknown(attr)
-        return Flow("other", attr, (base,), base.place)
+        return Flow("reshape" if attr in TRANSPOSED else "other", attr, (base,), base.place)
 
     def class_of(self, value: Value) -> Value:
         return value.cls if isinstance(value, Obj) else value
@@ -342,7 +344,6 @@ class Objects:
         module = self.is_module(cls)
         init = self.find(cls, "__init__")
         if module != "no":
-            self.run.events.record.instances.setdefault(cls, []).append(obj)
             self.run.events.built(obj)
             if self.switches_at_first(cls):
                 self.prepare(obj)
@@ -525,7 +526,7 @@ class Objects:
         name = self.class_name(obj)
         made: Kind = "activation" if name.replace("_", "").lower() in HOME_MADE else "other"
         flow = run.library.flow(made, name, args, place, obj)
-        flow.call = args
+        run.events.called(obj, flow)
         if isinstance(obj.cls, External) and obj.cls.path in LOSSES:
             run.events.compared(obj.cls.path, args, place)
         elif self.is_module(obj.cls) != "no" or self.looks_like_model(obj):

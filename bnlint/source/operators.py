@@ -85,15 +85,18 @@ class Operators:
             case Const(value=a), Const(value=b):
                 return self.compute(op, left, a, b)
             case Const(value=a), Sym(default=Const(value=b)):
-                return Sym((op, a, right.key), right.name, self.constant(op, right.default, a, b))
+                default = self.constant(op, right.default, a, b)
+                return Sym((op, a, right.key), right.name, default, made=(op, left, right))
             case Sym(default=Const(value=a)), Const(value=b):
-                return Sym((left.key, op, b), left.name, self.constant(op, left.default, a, b))
+                default = self.constant(op, left.default, a, b)
+                return Sym((left.key, op, b), left.name, default, made=(op, left, right))
             case Sym(default=Const(value=a)), Sym():
-                return Sym((left.key, op, right.key), left.name, source=left.source)
+                key = (left.key, op, right.key)
+                return Sym(key, left.name, source=left.source, made=(op, left, right))
             case Sym(), Const(value=int() | str() as b):
-                return Sym((left.key, op, b), left.name, source=left.source)
+                return Sym((left.key, op, b), left.name, source=left.source, made=(op, left, right))
             case Const(value=int() | str() as a), Sym():
-                return Sym((op, a, right.key), right.name, source=right.source)
+                return Sym((op, a, right.key), right.name, source=right.source, made=(op, left, right))
             case (ListVal(), ListVal()) if op == "+":
                 return self.concatenate(left, right)
             case (ListVal(), _) | (_, ListVal()) if op == "*":
@@ -104,7 +107,7 @@ class Operators:
                 items = self.run.containers.items(left) or Items()
                 return self.run.new_list("list", items.held, left.place, open=True)
         source = left.source if isinstance(left, Sym) else right.source if isinstance(right, Sym) else None
-        return Sym(fresh(), source=source)
+        return Sym(fresh(), source=source, made=(op, left, right))
 
     def is_tensor(self, value: Value) -> bool:
         return isinstance(value, Either) and any(isinstance(v, Flow) for _, v in value.alternatives)
@@ -114,7 +117,7 @@ class Operators:
         inputs = tuple(v for v in (left, right) if isinstance(v, Flow) or self.is_tensor(v))
         first = inputs[0]
         where = place or (first.place if isinstance(first, Flow) else Place("", ir.Span(1, 0, 1, 0)))
-        made = Flow(kind, op, inputs, where)
+        made = Flow(kind, op, inputs, where, call=(left, right))
         if kind in CONTINUING:
             self.run.events.continues(made)
         return made

@@ -302,7 +302,7 @@ class Trace:
                 return is_extent(key)
             case Flow(name="[:]", inputs=(Flow(name="size"), *_)):
                 return True
-            case Flow(name="size", call=Args(items=(arg,))):
+            case Flow(name="size", call=Args(items=(_, arg))):
                 return self.constant(arg.value) in {2, 3, -1, -2}
             case ListVal():
                 items = self.run.items(value)

@@ -16,6 +16,9 @@ OLD: Final = re.compile(
 )
 """What shows that a text is Python 2: statements that Python 3 has no longer."""
 
+TABS: Final = re.compile(r"^ *\t", re.MULTILINE)
+"""Rows whose indentation Python 2 counts in tabs of eight, whatever the others have."""
+
 BEGIN: Final = r"(?P<begin>^[ \t]*|[:;][ \t]*)"
 """Where a statement begins."""
 
@@ -37,8 +40,11 @@ CHANGES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 
 
 def modernised(text: str) -> str | None:
-    """The text of a Python 2 file with its statements as Python 3 has them; None if it is no such file."""
-    if OLD.search(text) is None:
+    """The text of a Python 2 file with its statements as Python 3 has them; None if it is no such file.
+
+    It is asked for files that Python 3 cannot parse: tabs among spaces may be all that is wrong there.
+    """
+    if OLD.search(text) is None and TABS.search(text) is None:
         return None
     for pattern, new in CHANGES:
         text = pattern.sub(new, text)

@@ -51,13 +51,16 @@ class Sym:
     """A value that is not known but has an identity: the same key is the same value.
 
     `default` is what it is unless somebody says otherwise (a command-line option). `source` is what
-    it was drawn from: the loader behind a loop variable.
+    it was drawn from: the loader behind a loop variable. `made` is the operator that computed it, with
+    what that was given; `size` is what `sizes` has found out about it.
     """
 
     key: Hashable
     name: str = ""
     default: Const | None = None
     source: Value | None = None
+    made: tuple[str, Value, Value] | None = None
+    size: Any = None
 
 
 @dataclass(slots=True, eq=False)
@@ -241,7 +244,7 @@ class Thunk:
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """A tensor, and the operation that made it from others."""
+    """A tensor, and the operation that made it from others; `call` is what that was given, if it is known."""
 
     kind: Kind
     name: str
@@ -307,13 +310,17 @@ class Truth(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words."""
+    """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words.
+
+    `whole` says that all of its turns are taken.
+    """
 
     source: Value | None
     place: Place
     turn: int
     words: str
     phase: str = ""
+    whole: bool = False
 
 
 class Context(NamedTuple):
