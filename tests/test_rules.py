@@ -1561,6 +1561,10 @@ class TestEachRule:
             assert "  " not in claim.message
             assert "UNKNOWN" not in claim.message
 
+    def test_each_step_of_the_evidence_says_something(self, code):
+        for step in (s for claim in RULE[code].claims(EVERYTHING) for s in claim.evidence):
+            assert isinstance(step.message, str)
+
     def test_tells_the_reader_what_to_do(self, code):
         verbs = re.compile(
             r"\b(call|pass|use|make|wrap|move|swap|keep|leave|end|check|let|add|is \S+ here)\b"
