@@ -254,12 +254,15 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    """A BatchNorm that its module does not know: absent from `state_dict()`, `.to()` and `eval()`."""
+    """A BatchNorm that its module does not know: absent from `state_dict()`, `.to()` and `eval()`.
+
+    `holder` is where the list or dict that holds it is written.
+    """
 
     layer: Layer
-    where: Where
     owner: str
     held: Literal["list", "dict", "tuple", "closure", "forward"]
+    holder: Where | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -940,19 +940,23 @@ class TestUnregisteredBatchNorm:
         ],
     )
     def test_says_who_holds_it(self, held, says):
-        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), at(5), "Net", held),))
-        assert (claim.where, claim.confidence, claim.severity) == (at(5), "high", None)
+        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), "Net", held),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(1), "high", None)
         assert claim.message.startswith(says)
-        assert evidence(claim) == [1]
-
-    def test_does_not_repeat_the_place(self):
-        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), at(1), "Net", "list"),))
         assert not claim.evidence
+
+    def test_shows_the_list_where_it_is_written_elsewhere(self):
+        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), "Net", "tuple", at(5)),))
+        assert claim.evidence == (Step(at(5), "the tuple is written here"),)
+        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), "Net", "list", at(1)),))
+        assert not claim.evidence
+        (claim,) = claims("BN208", unregistered=(Unregistered(norm(), "Net", "list", Where("other.py", 1)),))
+        assert claim.evidence == (Step(Where("other.py", 1), "the list is written here"),)
 
     def test_is_silent_about_a_layer_without_state(self):
         for affine, tracks in product([True, False, UNKNOWN], repeat=2):
             made = norm(affine=affine, track_running_stats=tracks)
-            found = claims("BN208", unregistered=(Unregistered(made, at(5), "Net", "list"),))
+            found = claims("BN208", unregistered=(Unregistered(made, "Net", "list"),))
             assert bool(found) is not (affine is False and tracks is False)
 
 
@@ -1509,7 +1513,7 @@ EVERYTHING = Facts(
         TestFixedTrainingFlag.HANDWRITTEN,
     ),
     unregistered=tuple(
-        Unregistered(norm(), at(5), "Net", held) for held in ("list", "tuple", "dict", "closure", "forward")
+        Unregistered(norm(), "Net", held, at(5)) for held in ("list", "tuple", "dict", "closure", "forward")
     ),
     forwards=tuple(
         replace(forward, batchnorm=batchnorm, dropout="yes")

@@ -84,8 +84,15 @@ def check(facts: Facts) -> Iterator[Claim]:
     """A BatchNorm with a state, out of its module's sight."""
     for found in facts.unregistered:
         if not _is_stateless(found.layer):
-            made = (Step(found.layer.where, "it is made here"),) if found.layer.where != found.where else ()
-            yield Claim(found.where, _message(found), made)
+            yield Claim(found.layer.where, _message(found), _evidence(found))
+
+
+def _evidence(found: Unregistered) -> tuple[Step, ...]:
+    """Where the list is, if that is not on the line of the finding."""
+    made, holder = found.layer.where, found.holder
+    if holder is None or (holder.filename, holder.row) == (made.filename, made.row):
+        return ()
+    return (Step(holder, f"the {found.held} is written here"),)
 
 
 def _is_stateless(layer: Layer) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from bnlint.facts import Unregistered
 from bnlint.source.state import PARENTS
 from bnlint.source.statements import names_in
-from bnlint.source.values import ClassVal, DictVal, Func, ListVal, Obj, Value, alternatives
+from bnlint.source.values import ClassVal, DictVal, Func, ListVal, Obj, Place, Value, alternatives
 
 if TYPE_CHECKING:
     from bnlint.source.structure import Structure
@@ -50,20 +50,24 @@ class Hidden:
             case ListVal() if depth < DEEPEST:
                 items = self.run.items(value)
                 held = [h.value for h in items.held] if items else []
-                yield from self.among(owner, held, "tuple" if value.kind == "tuple" else "list", depth)
+                kind: Holder = "tuple" if value.kind == "tuple" else "list"
+                yield from self.among(owner, held, kind, depth, value.place)
             case DictVal() if depth < DEEPEST:
-                yield from self.among(owner, list(self.run.entries(value).held.values()), "dict", depth)
+                entries = list(self.run.entries(value).held.values())
+                yield from self.among(owner, entries, "dict", depth, value.place)
             case Func():
                 yield from self.among(owner, list(self.captured(value)), "closure", depth)
 
-    def among(self, owner: ClassVal, values: list[Value], held: Holder, depth: int) -> Iterator[Unregistered]:
+    def among(
+        self, owner: ClassVal, values: list[Value], held: Holder, depth: int, place: Place | None = None
+    ) -> Iterator[Unregistered]:
         for value in values:
             for _, inner in alternatives(value):
                 if isinstance(inner, ListVal | DictVal):
                     yield from self.behind(owner, inner, depth + 1)
                 elif isinstance(inner, Obj) and not self.is_on_purpose(inner, values):
                     layer = self.batchnorm_in(inner, 0)
-                    fact = None if layer is None else self.fact(owner, layer, held)
+                    fact = None if layer is None else self.fact(owner, layer, held, place)
                     if fact is not None:
                         yield fact
 
@@ -103,8 +107,10 @@ class Hidden:
                 if isinstance(value, Obj):
                     yield value
 
-    def fact(self, owner: ClassVal, obj: Obj, held: Holder) -> Unregistered | None:
+    def fact(
+        self, owner: ClassVal, obj: Obj, held: Holder, place: Place | None = None
+    ) -> Unregistered | None:
         layer = self.structure.layer(obj)
         if layer is None or (held == "forward" and self.run.state.get((obj.key, PARENTS))):
             return None
-        return Unregistered(layer, layer.where, owner.klass.name, held)
+        return Unregistered(layer, owner.klass.name, held, None if place is None else place.where())
