@@ -10,7 +10,7 @@ from bnlint.facts import Answer3, Average
 from bnlint.finding import Step
 from bnlint.source import events
 from bnlint.source.averages import Averaged
-from bnlint.source.state import PARENTS
+from bnlint.source.state import MOST_AROUND, PARENTS
 from bnlint.source.structure import where_of
 from bnlint.source.values import Args, Const, External, Obj, Sym, Value
 
@@ -133,7 +133,7 @@ class Averagings:
         """The modules that a model is part of, and whether it is their only part."""
         found: dict[Hashable, bool] = {}
         pending: list[tuple[Hashable, bool]] = [(model.key, True)]
-        while pending and len(found) < events.MOST_ANCESTORS:
+        while pending and len(found) < MOST_AROUND:
             key, alone = pending.pop()
             for parent in self.run.root.get((key, PARENTS)) or ():
                 if parent not in found:

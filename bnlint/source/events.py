@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeGuard
 from bnlint.facts import Mode
 from bnlint.source import summary as ir
 from bnlint.source.layers import LOSSES, NEAR
-from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt, Turn
+from bnlint.source.state import MODE, NOT_SET, PARENTS, ModeRecord, SetAt, Turn, around
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -73,7 +73,6 @@ RESHAPING: Final = frozenset(
 Home: TypeAlias = frozenset[tuple[Place, int]]
 """The loops in which something was built, and their turns."""
 
-MOST_ANCESTORS = 64
 JUDGES: Final = re.compile(r"loss|criterion|discriminator|critic|metric", re.IGNORECASE)
 """Classes that judge what they are given: it is an answer still."""
 
@@ -375,23 +374,14 @@ class Events:
         What is built around a module switches it no more than it switches itself.
         """
         best: ModeRecord | None = None
-        around: ModeRecord | None = None
-        pending: list[Hashable] = [value.key]
-        seen: set[Hashable] = set()
-        while pending and len(seen) < MOST_ANCESTORS:
-            key = pending.pop()
-            if key in seen:
-                continue
-            seen.add(key)
+        outer: ModeRecord | None = None
+        for key in around(self.run.state, value.key):
             record: ModeRecord | None = self.run.state.get((key, MODE))
             if record is not None and key != value.key and is_only_built(record):
-                around = record if around is None or record.time > around.time else around
+                outer = record if outer is None or record.time > outer.time else outer
             elif record is not None and (best is None or record.time > best.time):
                 best = record
-            pending.extend(self.run.state.get((key, PARENTS)) or ())
-            if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
-                pending.append(key[0])
-        return best or around
+        return best or outer
 
     def adopted(self, child: Sym) -> None:
         """Something that came from elsewhere became part of a module: it keeps its mode, whatever that is."""

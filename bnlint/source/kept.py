@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from bnlint.source import summary as ir
 from bnlint.source.extract import is_model_name
-from bnlint.source.state import PARENTS
+from bnlint.source.state import around
 from bnlint.source.values import (
     ALWAYS,
     Args,
@@ -40,8 +40,6 @@ UseOf: TypeAlias = Literal["loaded", "saved", "returned", "used"]
 
 DEEPEST: Final = 3
 """How deep lists and dicts of states are looked into."""
-MOST_AROUND: Final = 32
-"""How many modules around a part are asked for."""
 WHOLE: Final = "module"
 """What is taken where the model itself is kept."""
 CONVERSIONS: Final = frozenset({"cpu", "cuda", "to", "float", "half", "double", "clone"})
@@ -207,20 +205,8 @@ class Kept:
         """Whether a model is another one, part of it, or what contains it."""
         if not isinstance(model, Obj | Sym):
             return False
-        return key == model.key or key in self.around(model.key) or model.key in self.around(key)
-
-    def around(self, key: Hashable) -> set[Hashable]:
-        """The modules that something is part of."""
-        found: set[Hashable] = set()
-        pending = [key]
-        while pending and len(found) < MOST_AROUND:
-            key = pending.pop()
-            more = set(self.run.state.get((key, PARENTS)) or ())
-            if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
-                more.add(key[0])  # an attribute of something that is not known
-            pending.extend(more - found)
-            found |= more
-        return found
+        state = self.run.state
+        return key in around(state, model.key) or model.key in around(state, key)
 
     # the model itself under a second name
 

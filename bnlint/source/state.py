@@ -6,7 +6,7 @@ join is what the branches wrote, however large the program's state is.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from bnlint.facts import Mode
@@ -24,6 +24,8 @@ ITEMS = "#items"
 ENTRIES = "#entries"
 PARENTS = "#parents"
 
+MOST_AROUND = 64
+"""Modules around a module that are looked at."""
 MOST_MODES = 6
 MOST_ITEMS = 96
 """What a longer list holds is not followed."""
@@ -208,3 +210,17 @@ JOINS: dict[str, Any] = {
     ENTRIES: join_entries,
     PARENTS: join_parents,
 }
+
+
+def around(state: State, key: Hashable) -> Iterator[Hashable]:
+    """A module and those that it is part of; what is not known is around its attributes."""
+    pending = [key]
+    seen: set[Hashable] = set()
+    while pending and len(seen) < MOST_AROUND:
+        key = pending.pop()
+        if key not in seen:
+            seen.add(key)
+            yield key
+            pending.extend(state.get((key, PARENTS)) or ())
+            if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], str):
+                pending.append(key[0])
