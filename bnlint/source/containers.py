@@ -115,13 +115,18 @@ class Containers:
 
     def pair(self, index: Value, held: Held) -> Held:
         cells = (Held(ALWAYS, index, held.place), Held(ALWAYS, held.value, held.place))
-        return Held(held.guards, self.run.new_list("tuple", cells), held.place)
+        return held._replace(value=self.run.new_list("tuple", cells))
 
     def row(self, cells: tuple[Held, ...], place: Place) -> Held:
         guards = ALWAYS.union(*(c.guards for c in cells))
-        return Held(
-            guards, self.run.new_list("tuple", tuple(c._replace(guards=ALWAYS) for c in cells)), place
-        )
+        made = self.run.new_list("tuple", tuple(c._replace(guards=ALWAYS, gap=False) for c in cells))
+        return Held(guards, made, place, any(c.gap for c in cells))
+
+    def near_end(self, items: Items, at: int) -> Value:
+        """An item of a list with gaps: only what has none between itself and an end is certainly there."""
+        counted = items.held[: at + 1] if at >= 0 else items.held[at:][::-1]
+        exact = not any(held.gap for held in counted[:-1])
+        return items.held[at].value if exact else unknown()
 
     def range_items(self, obj: Obj, args: list[Value]) -> Items | None:
         numbers = [a.value for a in args if isinstance(a, Const) and isinstance(a.value, int)]
@@ -231,7 +236,8 @@ class Containers:
             case ((ListVal() | Obj()), Const(value=int() as at)):
                 items = self.items(base)
                 if items is not None and not items.open and -len(items.held) <= at < len(items.held):
-                    return items.held[at].value
+                    found = items.held[at].value
+                    return found if items.whole or isinstance(found, Obj) else self.near_end(items, at)
                 if isinstance(base, Obj):
                     return self.stored(base.key, at, None)
                 return unknown()
@@ -281,7 +287,7 @@ class Containers:
                 items = self.items(base)
                 known = [b.value if isinstance(b, Const) else None for b in bounds]
                 is_known = all(b is None or (isinstance(b, Const) and type(b.value) in INDEX) for b in bounds)
-                if items is None or items.open or not is_known:
+                if items is None or not items.whole or not is_known:
                     return self.sliced_unknown(base, items)
                 held = items.held[slice(*known)]
                 return run.new_list("list", held, items.held[0].place if items.held else None)

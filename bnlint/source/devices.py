@@ -108,7 +108,7 @@ class Devices:
     def count(self, ids: Value | None) -> int | Unknown:
         """How many devices are listed."""
         items = None if ids is None else self.run.items(ids)
-        return UNKNOWN if items is None or items.open else len(items.held)
+        return UNKNOWN if items is None or not items.whole else len(items.held)
 
     def models(self, args: Args) -> Iterator[Obj | Sym]:
         for arg in args.items[:1]:

@@ -327,16 +327,22 @@ class Interpreter:
 
     def do_for(self, node: ir.For) -> bool:
         source = self.eval(node.source)
-        place, words, whole = self.place(node.span), spell(node.source), self.takes_every_turn(source)
+        place, words = self.place(node.span), spell(node.source)
+        whole, began = self.takes_every_turn(source), fresh()
+
+        def loop(at: int, value: Value) -> Loop:
+            return Loop(source, place, at, words, phase_of(value), whole, began)
+
         turns = [
-            Turn(Loop(source, place, at, words, phase_of(value), whole), node.target, value, guards, number)
+            Turn(loop(at, value), node.target, value, guards, number)
             for at, (guards, value, number) in enumerate(self.turns(source))
         ]
         return self.loop(node, turns)
 
     def do_while(self, node: ir.While) -> bool:
         place = self.place(node.span)
-        turns = [Turn(Loop(None, place, at, ""), number=fresh()) for at in range(2)]
+        began = fresh()
+        turns = [Turn(Loop(None, place, at, "", began=began), number=fresh()) for at in range(2)]
         return self.loop(node, [] if self.test(node.test).value is False else turns)
 
     def loop(self, node: ir.For | ir.While, turns: list[Turn]) -> bool:
@@ -425,12 +431,12 @@ class Interpreter:
         self.numbers.begin(outer)
         return found, number
 
-    def takes_every_turn(self, source: Value | None) -> bool:
+    def takes_every_turn(self, source: Value | None, *, plain: bool = False) -> bool:
         """Whether all turns of a loop are taken, so that what they count is known."""
         items = None if source is None else self.items(source)
-        if items is None or items.open:
+        if items is None or not items.whole:
             return False
-        return len(items.held) <= (2 if not self.eager and isinstance(source, Obj) else MOST_TURNS)
+        return plain or len(items.held) <= (2 if not self.eager and isinstance(source, Obj) else MOST_TURNS)
 
     def element(self, source: Value, turn: int) -> Value:
         """An unknown element of something."""
@@ -560,7 +566,7 @@ class Interpreter:
                 items = self.state.get((base.key, ITEMS)) or Items()
                 held = list(items.held)
                 if -len(held) <= at < len(held):
-                    held[at] = Held(held[at].guards, value, held[at].place)
+                    held[at] = held[at]._replace(value=value)
                     self.state.set((base.key, ITEMS), Items(tuple(held), items.open))
             case ListVal(), _:
                 items = self.state.get((base.key, ITEMS)) or Items()
@@ -593,10 +599,16 @@ class Interpreter:
 
     def append(self, key: Hashable, held: Held) -> None:
         items: Items = self.state.get((key, ITEMS)) or Items()
+        if self.leaves_gaps(key):
+            held = held._replace(gap=True)
         if len(items.held) < MOST_ITEMS:
             self.state.set((key, ITEMS), Items((*items.held, held), items.open))
         else:
             self.state.set((key, ITEMS), Items(items.held, open=True))
+
+    def leaves_gaps(self, key: Hashable) -> bool:
+        """Whether a loop fills something that is older than itself, and not every turn is taken."""
+        return isinstance(key, int) and any(not loop.whole and loop.began > key for loop in self.loops)
 
     def extend(self, target: ListVal | Obj, source: Value) -> None:
         items: Items = self.state.get((target.key, ITEMS)) or Items()
@@ -604,7 +616,10 @@ class Interpreter:
         if more is None or len(items.held) + len(more.held) > MOST_ITEMS:
             self.state.set((target.key, ITEMS), Items(items.held, open=True))
         else:
-            self.state.set((target.key, ITEMS), Items(items.held + more.held, items.open or more.open))
+            added = more.held
+            if self.leaves_gaps(target.key):
+                added = tuple(held._replace(gap=True) for held in added)
+            self.state.set((target.key, ITEMS), Items(items.held + added, items.open or more.open))
 
     # expressions
 
@@ -811,7 +826,7 @@ class Interpreter:
             self.comprehended = (source, source)
         items = self.items(source)
         plain = isinstance(node.element, ir.Name | ir.Get | ir.Lit) and depth == 0
-        whole = self.takes_every_turn(source)
+        whole, began = self.takes_every_turn(source, plain=plain), fresh()
         for turn, (given, value, _) in enumerate(self.turns(source, plain=plain)):
             self.assign(loop.target, value)
             tests = [selective(exclusive(self.test(test)), test, node.span) for test in loop.tests]
@@ -819,7 +834,7 @@ class Interpreter:
                 continue
             guards = given.union(*(t.then for t in tests))
             outer = self.state
-            self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source), whole=whole))
+            self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source), "", whole, began))
             self.state = State(outer, guards)
             try:
                 self.comprehend(node, depth + 1, made)
@@ -1000,7 +1015,10 @@ class Interpreter:
         frame.yields = yields
         collected: list[Held] = []
         if func.function.generator and yields is None:
-            frame.yields = lambda v: collected.append(Held(ALWAYS, v, self.place(func.function.span)))
+            began = fresh()
+            frame.yields = lambda v: collected.append(
+                Held(ALWAYS, v, self.place(func.function.span), self.leaves_gaps(began))
+            )
         saved_class, self.class_here = self.class_here, None
         contexts = len(self.contexts)
         frame.base = caller

@@ -21,7 +21,6 @@ from bnlint.source.values import (
     DictVal,
     Either,
     Guards,
-    Held,
     ListVal,
     Obj,
     Place,
@@ -110,8 +109,7 @@ class Kept:
             case ListVal() if depth < DEEPEST and any(self.inside(value)):
                 items = run.items(value)
                 copies = tuple(
-                    Held(h.guards, self.copied(h.value, depth + 1), h.place)
-                    for h in (items.held if items else ())
+                    h._replace(value=self.copied(h.value, depth + 1)) for h in (items.held if items else ())
                 )
                 return run.new_list(value.kind, copies, value.place, open=items is None or items.open)
         return value

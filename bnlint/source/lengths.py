@@ -89,7 +89,7 @@ class Lengths:
             given = given[-1:]
         first = self.run.force(given[0].value) if given else None
         items = self.run.items(first) if isinstance(first, ListVal) else None
-        if items is not None and items.held and not items.open:
+        if items is not None and items.held and items.whole:
             if value.name == "tensor":
                 return len(items.held)
             first = self.run.force(items.held[0].value)

@@ -288,7 +288,7 @@ class Library:
     def handle_len(self, args: Args, _place: Place) -> Value:
         first = args.value(0)
         items = None if first is None else self.run.containers.items(first)
-        if items is not None and not items.open and all(not h.guards for h in items.held):
+        if items is not None and items.whole and all(not h.guards for h in items.held):
             return Const(len(items.held))
         if isinstance(first, Sym):
             return Sym((first.key, "len"), "len")

@@ -259,7 +259,7 @@ class Operators:
                 known = [h.value.value for h in items.held if isinstance(h.value, Const)] if items else []
                 if value in known:
                     return Truth(wanted)
-                if items and not items.open and len(known) == len(items.held):
+                if items and items.whole and len(known) == len(items.held):
                     return Truth(not wanted)
         return self.ask(("in", self.key(left), self.key(right)), way=wanted)
 
@@ -270,7 +270,7 @@ class Operators:
         if any(same(each, value) for each in held):
             return True
         known = all(isinstance(each, ClassVal | Func | External | Const) for each in held)
-        return False if items is not None and not items.open and known else None
+        return False if items is not None and items.whole and known else None
 
     def truth_of_contents(self, value: ListVal | DictVal) -> Truth:
         if isinstance(value, DictVal):

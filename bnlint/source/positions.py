@@ -330,7 +330,7 @@ class Trace:
         if isinstance(value, Const):
             return value.value
         items = self.run.items(value) if isinstance(value, ListVal) else None
-        if items is None or items.open:
+        if items is None or not items.whole:
             return None
         cells = [self.run.force(held.value) for held in items.held]
         return tuple(cell.value if isinstance(cell, Const) else None for cell in cells)

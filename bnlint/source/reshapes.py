@@ -51,7 +51,7 @@ class Given(NamedTuple):
     def listed(self, value: Value | None) -> list[Value] | None:
         """The items of a list; None where they are not all known."""
         items = self.run.items(value) if isinstance(value, ListVal) else None
-        if items is None or items.open or any(held.guards for held in items.held):
+        if items is None or not items.whole or any(held.guards for held in items.held):
             return None
         return [held.value for held in items.held]
 

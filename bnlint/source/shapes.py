@@ -307,7 +307,13 @@ class Shapes:
         listed, dim = call.value(0, "tensors"), call.get(1, "dim", "axis")
         at = 0 if dim is None else Given(self.run, flow, call).number(dim.value)
         items = self.run.items(listed) if isinstance(listed, ListVal) else None
-        if at is None or items is None or items.open or not items.held or any(h.guards for h in items.held):
+        if (
+            at is None
+            or items is None
+            or not items.whole
+            or not items.held
+            or any(h.guards for h in items.held)
+        ):
             return NOTHING
         parts = [self.ways(held.value, inputs, left - 1) for held in items.held]
         return joined((ALWAYS, way) for way in combined(parts, lambda shapes: concatenated(shapes, at, flow)))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from bnlint.facts import Mode
 from bnlint.source.summary import Span
-from bnlint.source.values import ALWAYS, Entries, Guards, Held, Items, Place, Value, contradicts, either
+from bnlint.source.values import ALWAYS, Entries, Guards, Items, Place, Value, contradicts, either
 
 Key: TypeAlias = tuple[Hashable, str]
 """A scope or an instance, and a name in it."""
@@ -150,7 +150,7 @@ def join_items(before: Items | None, found: Sequence[tuple[Guards, Items | None]
         if len(held) > MOST_ITEMS:
             return Items(shared, open=True)
         for item in items.held[len(shared) :]:
-            held.append(Held(item.guards | guards, item.value, item.place))
+            held.append(item._replace(guards=item.guards | guards))
     return Items(tuple(held), is_open or (before is not None and before.open))
 
 

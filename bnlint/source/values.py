@@ -178,11 +178,15 @@ class DictVal:
 
 
 class Held(NamedTuple):
-    """An item of a list, and the conditions under which it is there."""
+    """An item of a list, and the conditions under which it is there.
+
+    `gap` says that a loop put it there of which not every turn was taken: there are more beside it.
+    """
 
     guards: Guards
     value: Value
     place: Place
+    gap: bool = False
 
 
 class Items(NamedTuple):
@@ -190,6 +194,11 @@ class Items(NamedTuple):
 
     held: tuple[Held, ...] = ()
     open: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is all that there is, as many and in this order."""
+        return not self.open and not any(held.gap for held in self.held)
 
 
 class Entries(NamedTuple):
@@ -312,7 +321,7 @@ class Truth(NamedTuple):
 class Loop(NamedTuple):
     """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words.
 
-    `whole` says that all of its turns are taken.
+    `whole` says that all of its turns are taken; what was made since it `began` has a larger key.
     """
 
     source: Value | None
@@ -321,6 +330,7 @@ class Loop(NamedTuple):
     words: str
     phase: str = ""
     whole: bool = False
+    began: int = 0
 
 
 class Context(NamedTuple):
