@@ -129,6 +129,10 @@ class Containers:
         return items.held[at].value if exact else unknown()
 
     def range_items(self, obj: Obj, args: list[Value]) -> Items | None:
+        match args:
+            case [Sym(key=(key, "len"))]:
+                found: Items | None = self.run.state.get((key, ITEMS))
+                return None if found is None or found.open else self.indices(found, obj.place)
         numbers = [a.value for a in args if isinstance(a, Const) and isinstance(a.value, int)]
         if not numbers or len(numbers) != len(args) or len(numbers) > 3:
             return None
@@ -138,6 +142,10 @@ class Containers:
         if len(turns) > MOST_ITEMS:
             return None
         return Items(tuple(Held(ALWAYS, Const(i), obj.place) for i in turns))
+
+    def indices(self, items: Items, place: Place) -> Items:
+        """`range(len(x))`, where `x` has gaps, and so have its indices."""
+        return Items(tuple(Held(ALWAYS, Const(i), place, held.gap) for i, held in enumerate(items.held)))
 
     def element(self, source: Value, turn: int) -> Value:
         """An unknown element of something that is gone through."""

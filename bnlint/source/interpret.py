@@ -328,10 +328,11 @@ class Interpreter:
     def do_for(self, node: ir.For) -> bool:
         source = self.eval(node.source)
         place, words = self.place(node.span), spell(node.source)
-        whole, began = self.takes_every_turn(source), fresh()
+        known, whole = self.takes_every_turn(source)
+        began = fresh()
 
         def loop(at: int, value: Value) -> Loop:
-            return Loop(source, place, at, words, phase_of(value), whole, began)
+            return Loop(source, place, at, words, phase_of(value), known, whole, began)
 
         turns = [
             Turn(loop(at, value), node.target, value, guards, number)
@@ -365,7 +366,7 @@ class Interpreter:
         A loop may end before or behind each of its turns, if not all of them are known.
         """
         modes: dict[Any, ModeRecord] = {}
-        certain = not turns or turns[0].loop.whole
+        certain = not turns or turns[0].loop.known
         for turn in turns:
             modes = {key: record for key, record in self.state.data.items() if key[1] == MODE}
             left = len(gone)
@@ -431,12 +432,14 @@ class Interpreter:
         self.numbers.begin(outer)
         return found, number
 
-    def takes_every_turn(self, source: Value | None, *, plain: bool = False) -> bool:
-        """Whether all turns of a loop are taken, so that what they count is known."""
-        items = None if source is None else self.items(source)
-        if items is None or not items.whole:
-            return False
-        return plain or len(items.held) <= (2 if not self.eager and isinstance(source, Obj) else MOST_TURNS)
+    def takes_every_turn(self, source: Value, *, plain: bool = False) -> tuple[bool, bool]:
+        """Whether a loop takes a turn for all that is known of something, and that is all of it."""
+        items = self.items(source)
+        if items is None or items.open:
+            return False, False
+        most = 2 if not self.eager and isinstance(source, Obj) else MOST_TURNS
+        every = plain or len(items.held) <= most
+        return every, every and items.whole
 
     def element(self, source: Value, turn: int) -> Value:
         """An unknown element of something."""
@@ -826,7 +829,8 @@ class Interpreter:
             self.comprehended = (source, source)
         items = self.items(source)
         plain = isinstance(node.element, ir.Name | ir.Get | ir.Lit) and depth == 0
-        whole, began = self.takes_every_turn(source, plain=plain), fresh()
+        known, whole = self.takes_every_turn(source, plain=plain)
+        began = fresh()
         for turn, (given, value, _) in enumerate(self.turns(source, plain=plain)):
             self.assign(loop.target, value)
             tests = [selective(exclusive(self.test(test)), test, node.span) for test in loop.tests]
@@ -834,7 +838,9 @@ class Interpreter:
                 continue
             guards = given.union(*(t.then for t in tests))
             outer = self.state
-            self.loops.append(Loop(source, self.place(node.span), turn, spell(loop.source), "", whole, began))
+            self.loops.append(
+                Loop(source, self.place(node.span), turn, spell(loop.source), "", known, whole, began)
+            )
             self.state = State(outer, guards)
             try:
                 self.comprehend(node, depth + 1, made)

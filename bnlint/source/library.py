@@ -288,9 +288,11 @@ class Library:
     def handle_len(self, args: Args, _place: Place) -> Value:
         first = args.value(0)
         items = None if first is None else self.run.containers.items(first)
-        if items is not None and items.whole and all(not h.guards for h in items.held):
+        if items is not None and any(h.guards for h in items.held):
+            return unknown("len")
+        if items is not None and items.whole:
             return Const(len(items.held))
-        if isinstance(first, Sym):
+        if isinstance(first, Sym) or (items is not None and isinstance(first, ListVal | Obj)):
             return Sym((first.key, "len"), "len")
         return unknown("len")
 

@@ -321,7 +321,8 @@ class Truth(NamedTuple):
 class Loop(NamedTuple):
     """A loop that is being run: what it goes over, which turn this is, and its word if it goes over words.
 
-    `whole` says that all of its turns are taken; what was made since it `began` has a larger key.
+    `known` says that it certainly has these turns, `whole` that it has no others. What was made since it
+    `began` has a larger key.
     """
 
     source: Value | None
@@ -329,6 +330,7 @@ class Loop(NamedTuple):
     turn: int
     words: str
     phase: str = ""
+    known: bool = False
     whole: bool = False
     began: int = 0
 
