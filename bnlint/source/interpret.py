@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.averages import Averages
+from bnlint.source.configs import Configs
 from bnlint.source.containers import Containers
 from bnlint.source.devices import Devices
 from bnlint.source.drivers import Drivers
@@ -151,6 +152,7 @@ class Interpreter:
         self.operators = Operators(self)
         self.containers = Containers(self)
         self.options = Options(self)
+        self.configs = Configs(self)
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
@@ -204,6 +206,7 @@ class Interpreter:
         with self.aside():
             self.frames = [Frame(module, module.key, (), None, None)]
             self.define(module.key, "__name__", Const("__main__"))
+            self.define(module.key, "__file__", Const(module.filename))
             self.block(module.summary.body)
 
     # statements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
@@ -209,6 +210,9 @@ class Library:
             return self.container(path, args, place)
         if layer_kind(path) is not None:
             return self.layer(path, args, place)
+        configured = self.run.configs.call(path, args, place)
+        if configured is not None:
+            return configured
         driven = self.run.drivers.call(path, args, place)
         if driven is not None:
             return driven
@@ -437,6 +441,8 @@ class Library:
         first = self.run.force(first)
         if isinstance(first, Obj):
             return self.run.events.copied(first, place)
+        if isinstance(first, DictVal) and self.run.configs.is_plain(first):
+            return self.run.configs.copied(first)
         if isinstance(first, Sym):
             return Sym(fresh(), "", first.default, first.source)
         return first
@@ -546,7 +552,14 @@ class Library:
             case ListVal():
                 return self.run.containers.list_method(base, name, args)
             case DictVal():
-                return self.run.containers.dict_method(base, name, args, place)
+                found = self.run.configs.method(base, name, args, place)
+                return found or self.run.containers.dict_method(base, name, args, place)
+            case Const(value=PurePosixPath()) | Sym(default=Const(value=PurePosixPath())):
+                return self.run.configs.names.method(base, name, args, place) or unknown(name)
+            case Sym(key=key) if name == "read" and key in self.run.configs.files:
+                return base
+            case Obj(cls=External(path="ruamel.yaml.YAML")) if name == "load":
+                return self.run.configs.call("yaml.load", args, place) or unknown(name)
             case Obj(cls=External(path=path)) if path.startswith("argparse."):
                 return self.run.options.parser_method(base, name, args, place)
             case Obj() | Sym():
