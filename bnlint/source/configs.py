@@ -27,6 +27,7 @@ from bnlint.source.values import (
     Const,
     DictVal,
     Entries,
+    External,
     Held,
     Items,
     ListVal,
@@ -114,11 +115,19 @@ class Configs:
         return None if name is None else self.load(name, LOADS[path], place)
 
     def call_load_path(self, path: str, args: Args, place: Place) -> Value | None:
-        first = args.value(0, "file_", "f")
-        first = unknown() if first is None else self.run.force(first)
-        name = self.files.get(first.key, first) if isinstance(first, Sym) else first
-        found = self.load(name, LOADS_PATHS[path], place)
+        found = self.load_any(args, LOADS_PATHS[path], place)
         return self.interpolated(found) if found is not None and path.startswith("omegaconf") else found
+
+    def load_any(self, args: Args, suffix: str, place: Place) -> Value | None:
+        """What is in a file that is given by its name, or open."""
+        first = self.run.force(args.items[0].value) if args.items else unknown()
+        return self.load(self.files.get(first.key, first) if isinstance(first, Sym) else first, suffix, place)
+
+    def fill(self, obj: Obj, args: Args) -> None:
+        """`self.__dict__.update(config)`"""
+        given = self.run.library.handle_dict(args, obj.place)
+        for name, value in self.run.entries(given).held.items() if isinstance(given, DictVal) else ():
+            self.run.objects.set_attribute(obj, str(name), self.run.labelled(value, name))
 
     def call_wrap(self, _path: str, args: Args, place: Place) -> Value | None:
         """`EasyDict(config)`: an object with these entries."""
@@ -153,6 +162,12 @@ class Configs:
         held = None if not isinstance(first, Sym) else self.run.options.held(first.key)
         return None if held is None else self.run.new_dict(held, place)
 
+    def call_instantiate(self, _path: str, args: Args, place: Place) -> Value | None:
+        return self.run.hydra.instantiate(args, place)
+
+    def call_store(self, path: str, args: Args, place: Place) -> Value | None:
+        return Obj(fresh(), External(path.removesuffix(".instance")), args, place, ready=True)
+
     # methods of configurations
 
     def method(self, base: DictVal, name: str, args: Args, place: Place) -> Value | None:
@@ -183,8 +198,6 @@ class Configs:
         """An entry as an attribute; None for the methods of dicts."""
         entries = self.run.entries(base)
         found = entries.held.get(attr)
-        if found is None and attr == "__dict__":
-            return base
         return Sym((base.key, attr), attr) if found is None and attr not in DICT else found
 
     def merge_any(self, base: DictVal, part: Value) -> None:
@@ -220,7 +233,7 @@ class Configs:
         for value in held.values():
             if isinstance(value, DictVal):
                 self.weaken(value)
-        self.run.state.set((base.key, ENTRIES), Entries({k: weak(v) for k, v in held.items()}, open=True))
+        self.run.state.set((base.key, ENTRIES), Entries({k: weak(v) for k, v in held.items()}))
 
     def forget(self, base: DictVal) -> None:
         """From now on no value is known."""
@@ -338,7 +351,7 @@ class Configs:
         self.run.state.set((base.key, ENTRIES), Entries(held, entries.open))
 
     def referred(self, value: Value, root: DictVal, depth: int) -> Value:
-        text = value.value if isinstance(value, Const) else None
+        text = getattr(known(value), "value", None)
         if not isinstance(text, str) or ("${" not in text and text != "???"):
             return value
         inner = text[2:-1]
@@ -384,11 +397,11 @@ class Values:
             place = self.place(tree.span) or Place(self.filename, Span(1, 0, 1, 0))
             listed = ListVal(fresh(), "list", place)
             held = tuple(Held(ALWAYS, self.value(item, ""), place) for item in tree.items)
-            state.set((listed.key, ITEMS), Items(held, open=self.weak))
+            state.set((listed.key, ITEMS), Items(held))
             return listed
         made = DictVal(fresh(), self.place(tree.span))
         entries = {key: self.value(item, str(key)) for key, item in tree.entries.items()}
-        state.set((made.key, ENTRIES), Entries(entries, open=self.weak))
+        state.set((made.key, ENTRIES), Entries(entries))
         return made
 
 
@@ -424,4 +437,6 @@ CALLS: Final[dict[str, Handler]] = {
     "omegaconf.OmegaConf.merge": Configs.call_merge,
     "omegaconf.OmegaConf.unsafe_merge": Configs.call_merge,
     "builtins.vars": Configs.call_vars,
+    **dict.fromkeys(("hydra.utils.instantiate", "hydra.utils.call"), Configs.call_instantiate),
+    "hydra.core.config_store.ConfigStore.instance": Configs.call_store,
 }

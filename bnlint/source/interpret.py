@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.averages import Averages
+from bnlint.source.commands import Commands
 from bnlint.source.configs import Configs
 from bnlint.source.containers import Containers
 from bnlint.source.devices import Devices
@@ -25,6 +26,7 @@ from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
 from bnlint.source.fits import Fits
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
+from bnlint.source.hydra import Hydra
 from bnlint.source.kept import Kept
 from bnlint.source.library import Library
 from bnlint.source.loaders import Loaders
@@ -153,6 +155,8 @@ class Interpreter:
         self.containers = Containers(self)
         self.options = Options(self)
         self.configs = Configs(self)
+        self.commands = Commands(self)
+        self.hydra = Hydra(self)
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
@@ -859,6 +863,10 @@ class Interpreter:
             self.eval(part)
         return unknown()
 
+    def eval_joined(self, node: ir.Joined) -> Value:
+        parts = [self.force(self.eval(part)) for part in node.parts]
+        return self.configs.names.computed(lambda *texts: "".join(map(str, texts)), parts, "f") or unknown()
+
     # conditions
 
     def test(self, node: Expr) -> Truth:
@@ -1049,7 +1057,8 @@ class Interpreter:
             positional.clear()
             return self.new_list("tuple", held, open=is_open)
         if param.kind == "**":
-            return self.new_dict(dict(named), open=is_open)
+            given = self.commands.options(func) if func.function.decorators else {}
+            return self.new_dict({**given, **named}, open=is_open and not given)
         if positional and param.kind != "keyword":
             return self.labelled(positional.pop(0), param.name)
         if param.name in named:
@@ -1059,12 +1068,28 @@ class Interpreter:
             if isinstance(default, Const):
                 return Const(default.value, self.place(param.span), param.name)
             return default
-        return Sym(fresh(), param.name)
+        given = self.commands.parameter(func, param) if func.function.decorators else None
+        return given or Sym(fresh(), param.name)
 
     def default(self, func: Func, param: ir.Param) -> Value:
         """A default is computed where the function is defined."""
         if isinstance(param.default, ir.Lit):
             return Const(param.default.value)
+        return unknown() if param.default is None else self.eval_outside(func, param.default)
+
+    def eval_outside(self, func: Func, node: Expr) -> Value:
+        """Compute an expression where a function is defined."""
+        with self.outside(func):
+            return self.eval(node)
+
+    def arguments_outside(self, func: Func, nodes: tuple[ir.Arg, ...]) -> Args:
+        """Compute the arguments of a decorator."""
+        with self.outside(func):
+            return self.arguments(nodes)
+
+    @contextmanager
+    def outside(self, func: Func) -> Iterator[None]:
+        """Be where a function is defined."""
         outer = Frame(
             func.module, func.scopes[0] if func.scopes else func.module.key, func.scopes[1:], None, None
         )
@@ -1072,7 +1097,7 @@ class Interpreter:
             outer.scopes = (func.owner.key, *outer.scopes)
         self.frames.append(outer)
         try:
-            return self.eval(param.default) if param.default is not None else unknown()
+            yield
         finally:
             self.frames.pop()
 
@@ -1178,4 +1203,5 @@ EXPRESSIONS: Final[dict[type, Callable[[Interpreter, Any], Value]]] = {
     ir.Yield: Interpreter.eval_yield,
     ir.Bind: Interpreter.eval_bind,
     ir.Opaque: Interpreter.eval_opaque,
+    ir.Joined: Interpreter.eval_joined,
 }

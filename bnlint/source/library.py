@@ -24,6 +24,7 @@ from bnlint.source.values import (
     ALWAYS,
     Args,
     ArgVal,
+    Bound,
     ClassVal,
     Const,
     DictVal,
@@ -210,7 +211,7 @@ class Library:
             return self.container(path, args, place)
         if layer_kind(path) is not None:
             return self.layer(path, args, place)
-        configured = self.run.configs.call(path, args, place)
+        configured = self.run.configs.call(path, args, place) or self.run.commands.call(path, args, place)
         if configured is not None:
             return configured
         driven = self.run.drivers.call(path, args, place)
@@ -559,7 +560,16 @@ class Library:
             case Sym(key=key) if name == "read" and key in self.run.configs.files:
                 return base
             case Obj(cls=External(path="ruamel.yaml.YAML")) if name == "load":
-                return self.run.configs.call("yaml.load", args, place) or unknown(name)
+                return self.run.configs.load_any(args, ".yaml", place) or unknown(name)
+            case Obj(cls=External(path="hydra.core.config_store.ConfigStore")) if name == "store":
+                self.run.hydra.store(args)
+                return Const(None)
+            case Obj() if name == "save_hyperparameters":
+                self.run.commands.hyperparameters(base, args, place)
+                return Const(None)
+            case Bound(base=Obj() as owner, name="__dict__") if name == "update":
+                self.run.configs.fill(owner, args)
+                return Const(None)
             case Obj(cls=External(path=path)) if path.startswith("argparse."):
                 return self.run.options.parser_method(base, name, args, place)
             case Obj() | Sym():
@@ -741,6 +751,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "dataclasses.field": Library.handle_field,
     "dataclasses.replace": Library.handle_replace,
     "*.ArgumentParser": Library.handle_parser,
+    "*.HfArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
     "importlib.import_module": Library.handle_import,
     "torch.utils.checkpoint.checkpoint": Library.handle_checkpoint,

@@ -184,6 +184,8 @@ class Objects:
                 return either(parts)
             case Module():
                 return self.run.project.member(self.run, base, attr)
+            case External(path="absl.flags.FLAGS"):
+                return self.run.commands.flag(attr) or unknown(attr)
             case External(path=path):
                 name = own_name(base) if attr == "__name__" else None
                 return External(f"{path}.{attr}") if name is None else Const(name)
@@ -243,6 +245,8 @@ class Objects:
             return self.run.events.training_flag(obj)
         if attr == "__class__":
             return obj.cls
+        if attr == "__dict__":
+            return Bound(obj, attr)
         return self.of_unknown(obj, obj.key, attr)
 
     def held(self, obj: Obj, attr: str) -> Value | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnlint.source.values import (
     Args,
+    ClassVal,
     Const,
     Obj,
     Place,
@@ -50,9 +51,20 @@ class Options:
             if args.open and not self.run.state.guards:
                 self.forget(key)
             return Const(None)
+        if name == "parse_args_into_dataclasses":
+            return self.run.commands.instances(parser, place)
+        if name == "add_arguments":
+            self.add_class(key, args, place)
+            return unknown()
         if name in {"add_argument_group", "add_mutually_exclusive_group"}:
             return parser
         return unknown()
+
+    def add_class(self, key: object, args: Args, place: Place) -> None:
+        """simple_parsing's `parser.add_arguments(Config, dest="config")`"""
+        cls, dest = args.value(0, "dataclass"), args.value(1, "dest")
+        if isinstance(cls, ClassVal) and isinstance(dest, Const):
+            self.run.state.set((key, str(dest.value)), self.run.commands.instance(cls, place))
 
     def forget(self, key: object) -> None:
         """Nobody knows the defaults of these options any more."""
