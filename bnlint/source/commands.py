@@ -39,9 +39,22 @@ ABSL: Final = tuple(
     f"absl.flags.DEFINE_{kind}" for kind in ("integer", "float", "string", "bool", "boolean", "enum", "list")
 )
 FLAGS: Final = "absl.flags.FLAGS"
-RUNNERS: Final = ("typer.run", "fire.Fire", "jsonargparse.CLI", "jsonargparse.auto_cli", "tyro.cli", "absl.app.run")
+RUNNERS: Final = (
+    "typer.run",
+    "fire.Fire",
+    "jsonargparse.CLI",
+    "jsonargparse.auto_cli",
+    "tyro.cli",
+    "absl.app.run",
+)
 """Functions that call a function with what the command line says."""
-PARSERS: Final = ("tyro.cli", "simple_parsing.parse", "pyrallis.parse", "jsonargparse.CLI", "jsonargparse.auto_cli")
+PARSERS: Final = (
+    "tyro.cli",
+    "simple_parsing.parse",
+    "pyrallis.parse",
+    "jsonargparse.CLI",
+    "jsonargparse.auto_cli",
+)
 """Functions that make an instance of a class of what the command line says."""
 DEEPEST: Final = 4
 
@@ -159,7 +172,11 @@ class Commands:
         """`HfArgumentParser((A, B)).parse_args_into_dataclasses()`"""
         first = parser.args.value(0, "dataclass_types")
         items = None if first is None else self.run.items(first)
-        held = [first or unknown()] if items is None or not isinstance(first, ListVal) else [h.value for h in items.held]
+        held = (
+            [first or unknown()]
+            if items is None or not isinstance(first, ListVal)
+            else [h.value for h in items.held]
+        )
         classes = [self.run.force(value) for value in held]
         made = [self.instance(c, place) if isinstance(c, ClassVal) else unknown() for c in classes]
         return self.run.containers.tuple_of(*made, place=place)

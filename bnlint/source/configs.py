@@ -2,8 +2,8 @@
 
 A file counts if its name is known and only one file can be meant. Its entries are values like any other,
 written where they stand in that file; switches in it (`true`, `null`) are options with a default, for
-switching is what they are there for. If the name itself is the default of an option, all of them are. Objects that
-give entries as attributes (`EasyDict`, `Namespace`, yacs) are dicts here.
+switching is what they are there for. If the name itself is the default of an option, all of them are.
+Objects that give entries as attributes (`EasyDict`, `Namespace`, yacs) are dicts here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.source import summary as ir
 from bnlint.source.disk import digest
-from bnlint.source.documents import MOST_BYTES, Blank, Mapping, Scalar, Sequence, Tree, parse
+from bnlint.source.documents import MOST_BYTES, Blank, Mapping, Sequence, Tree, parse
 from bnlint.source.filenames import FUNCTIONS, Filenames
 from bnlint.source.names import words
 from bnlint.source.state import ENTRIES, ITEMS
@@ -57,8 +57,21 @@ LOADS_PATHS: Final = {
 """Those that are given the name of a file as well."""
 OPENING: Final = frozenset({"builtins.open", "io.open", "codecs.open"})
 WRAPPERS: Final = frozenset(
-    {"easydict.EasyDict", "munch.Munch", "munch.munchify", "munch.DefaultMunch", "munch.DefaultMunch.fromDict"}
-    | {"munch.Munch.fromDict", "box.Box", "box.ConfigBox", "addict.Dict", "dotmap.DotMap", "attrdict.AttrDict"}
+    {
+        "easydict.EasyDict",
+        "munch.Munch",
+        "munch.munchify",
+        "munch.DefaultMunch",
+        "munch.DefaultMunch.fromDict",
+    }
+    | {
+        "munch.Munch.fromDict",
+        "box.Box",
+        "box.ConfigBox",
+        "addict.Dict",
+        "dotmap.DotMap",
+        "attrdict.AttrDict",
+    }
     | {"attrdict.AttrMap", "argparse.Namespace", "types.SimpleNamespace", "ml_collections.ConfigDict"}
     | {"ml_collections.config_dict.ConfigDict", "yacs.config.CfgNode", "fvcore.common.config.CfgNode"}
     | {"detectron2.config.CfgNode", "omegaconf.OmegaConf.create", "omegaconf.DictConfig", "bunch.Bunch"}
@@ -70,7 +83,9 @@ COMMAND_LINE: Final = frozenset({"from_cli", "from_dotlist"})
 """Functions of OmegaConf that give what somebody may write behind the program's name."""
 QUIET: Final = frozenset({"freeze", "defrost", "lock", "unlock", "dump"})
 """Methods of configurations that change no value."""
-TRYING: Final = frozenset({"debug", "debugging", "dev", "smoke", "toy", "sanity", "dummy", "fake", "mock", "overfit"})
+TRYING: Final = frozenset(
+    {"debug", "debugging", "dev", "smoke", "toy", "sanity", "dummy", "fake", "mock", "overfit"}
+)
 """Words in names of files and sections that somebody uses to try things out."""
 DICT: Final = frozenset(dir(dict))
 MOST_NODES: Final = 4_000
@@ -108,20 +123,20 @@ class Configs:
     def call_name(self, path: str, args: Args, _place: Place) -> Value | None:
         return self.names.call(path, args)
 
-    def call_load(self, path: str, args: Args, place: Place) -> Value | None:
+    def call_load(self, path: str, args: Args, _place: Place) -> Value | None:
         first = args.value(0, "stream", "fp", "s")
         first = unknown() if first is None else self.run.force(first)
         name = self.files.get(first.key) if isinstance(first, Sym) else None
-        return None if name is None else self.load(name, LOADS[path], place)
+        return None if name is None else self.load(name, LOADS[path])
 
-    def call_load_path(self, path: str, args: Args, place: Place) -> Value | None:
-        found = self.load_any(args, LOADS_PATHS[path], place)
+    def call_load_path(self, path: str, args: Args, _place: Place) -> Value | None:
+        found = self.load_any(args, LOADS_PATHS[path])
         return self.interpolated(found) if found is not None and path.startswith("omegaconf") else found
 
-    def load_any(self, args: Args, suffix: str, place: Place) -> Value | None:
+    def load_any(self, args: Args, suffix: str) -> Value | None:
         """What is in a file that is given by its name, or open."""
         first = self.run.force(args.items[0].value) if args.items else unknown()
-        return self.load(self.files.get(first.key, first) if isinstance(first, Sym) else first, suffix, place)
+        return self.load(self.files.get(first.key, first) if isinstance(first, Sym) else first, suffix)
 
     def fill(self, obj: Obj, args: Args) -> None:
         """`self.__dict__.update(config)`"""
@@ -140,7 +155,7 @@ class Configs:
     def call_structured(self, _path: str, args: Args, _place: Place) -> Value | None:
         return self.as_dict(self.run.force(args.items[0].value)) if args.items else None
 
-    def call_merge(self, _path: str, args: Args, place: Place) -> Value | None:
+    def call_merge(self, _path: str, args: Args, _place: Place) -> Value | None:
         """`OmegaConf.merge(a, b)`: the later one wins."""
         whole: DictVal | None = None
         for arg in args.items:
@@ -181,7 +196,7 @@ class Configs:
         if name in QUIET:
             return Const(None)
         if name == "merge_from_file" and first is not None:
-            found = self.load(first, ".yaml", place)
+            found = self.load(first, ".yaml")
             self.merge_any(base, found or first)
             return Const(None)
         if name in {"merge_from_list", "merge_from_dotlist"}:
@@ -205,9 +220,7 @@ class Configs:
         more = self.as_dict(part)
         if more is not None:
             self.merge(base, more)
-        elif isinstance(part, Sym) and part.name in COMMAND_LINE:
-            self.weaken(base)
-        elif self.run.state.guards:  # `if args.config: cfg.merge_from_file(args.config)`
+        elif (isinstance(part, Sym) and part.name in COMMAND_LINE) or self.run.state.guards:
             self.weaken(base)
         else:
             self.forget(base)
@@ -241,15 +254,17 @@ class Configs:
         for value in held.values():
             if isinstance(value, DictVal):
                 self.forget(value)
-        kept = {k: v for k, v in held.items() if isinstance(v, DictVal)}
+        kept: dict[Any, Value] = {k: v for k, v in held.items() if isinstance(v, DictVal)}
         self.run.state.set((base.key, ENTRIES), Entries(kept, open=True))
 
     # other forms of dicts
 
     def as_dict(self, value: Value) -> DictVal | None:
-        """A configuration as a dict: also an instance, or a class with its fields; None for what is neither."""
+        """A configuration as a dict, also one that is an instance or a class with fields; else None."""
         if isinstance(value, ClassVal):
-            value = self.run.objects.instantiate(value, Args(), Place(value.module.filename, value.klass.span))
+            value = self.run.objects.instantiate(
+                value, Args(), Place(value.module.filename, value.klass.span)
+            )
         if isinstance(value, DictVal):
             return value
         if not isinstance(value, Obj) or not isinstance(value.cls, ClassVal):
@@ -291,12 +306,13 @@ class Configs:
         """Whether a dict holds nothing but constants and options, as a configuration does."""
         held = self.run.entries(value).held.values()
         return depth < 8 and all(
-            isinstance(v, Const | Sym) or (isinstance(v, DictVal) and self.is_plain(v, depth + 1)) for v in held
+            isinstance(v, Const | Sym) or (isinstance(v, DictVal) and self.is_plain(v, depth + 1))
+            for v in held
         )
 
     # files
 
-    def load(self, name: Value, suffix: str, place: Place) -> Value | None:
+    def load(self, name: Value, suffix: str) -> Value | None:
         """What a file holds; None where nobody knows which file it is, or what is in it."""
         name = self.run.force(name)
         constant = known(name)

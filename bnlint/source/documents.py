@@ -12,13 +12,12 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Callable
-from json.decoder import scanstring
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from bnlint.source.summary import Span
 
 if TYPE_CHECKING:
-    import yaml
+    import yaml  # type: ignore[import-untyped,unused-ignore]
 
 MOST_BYTES: Final = 256 * 1024
 """No configuration that people write is larger; data are."""
@@ -96,7 +95,7 @@ class Json:
         entries: dict[Any, Tree] = {}
         at = self.skip(start + 1)
         while self.text[at] != "}":
-            name, at = scanstring(self.text, at + 1)
+            name, at = self.scalars.raw_decode(self.text, at)
             entries[name], at = self.value(self.skip(at) + 1)
             at = self.skip(at)
         return Mapping(entries, self.span(start, at + 1)), at + 1
@@ -194,7 +193,7 @@ def read_toml(text: str) -> Tree:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
     return Toml(text).tree(tomllib.loads(text), None)
 
 

@@ -1,4 +1,4 @@
-"""Names of files: what `os.path` and `pathlib` make of names that are known, and where in a project they lead."""
+"""Names of files: what `os.path` and `pathlib` make of those that are known, and where they lead."""
 
 from __future__ import annotations
 

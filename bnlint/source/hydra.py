@@ -9,12 +9,11 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bnlint.source.configs import Values
+from bnlint.source.configs import TRYING, Values
 from bnlint.source.documents import Mapping, Scalar, Sequence, Tree
 from bnlint.source.names import words
-from bnlint.source.configs import TRYING
 from bnlint.source.values import (
     Args,
     ArgVal,

@@ -1057,8 +1057,8 @@ class Interpreter:
             positional.clear()
             return self.new_list("tuple", held, open=is_open)
         if param.kind == "**":
-            given = self.commands.options(func) if func.function.decorators else {}
-            return self.new_dict({**given, **named}, open=is_open and not given)
+            options = self.commands.options(func) if func.function.decorators else {}
+            return self.new_dict({**options, **named}, open=is_open and not options)
         if positional and param.kind != "keyword":
             return self.labelled(positional.pop(0), param.name)
         if param.name in named:

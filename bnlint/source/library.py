@@ -560,7 +560,7 @@ class Library:
             case Sym(key=key) if name == "read" and key in self.run.configs.files:
                 return base
             case Obj(cls=External(path="ruamel.yaml.YAML")) if name == "load":
-                return self.run.configs.load_any(args, ".yaml", place) or unknown(name)
+                return self.run.configs.load_any(args, ".yaml") or unknown(name)
             case Obj(cls=External(path="hydra.core.config_store.ConfigStore")) if name == "store":
                 self.run.hydra.store(args)
                 return Const(None)
