@@ -220,10 +220,17 @@ class Configs:
         more = self.as_dict(part)
         if more is not None:
             self.merge(base, more)
-        elif (isinstance(part, Sym) and part.name in COMMAND_LINE) or self.run.state.guards:
+        elif isinstance(part, Sym) and part.name in COMMAND_LINE:
             self.weaken(base)
-        else:
+        elif not self.is_asked_for(part):
             self.forget(base)
+
+    def is_asked_for(self, part: Value) -> bool:
+        """Whether this happens because somebody asked: `if args.config: cfg.merge_from_file(args.config)`"""
+        return isinstance(part, Sym) and any(
+            key == part.key or (isinstance(key, tuple) and key[:2] == ("==", part.key))
+            for key, _ in self.run.state.guards
+        )
 
     def merge(self, base: DictVal, more: DictVal, *, ambiguous: bool = False) -> None:
         """Write entries over others; where it is `ambiguous` which of the two counts, none is known."""
@@ -242,6 +249,8 @@ class Configs:
 
     def weaken(self, base: DictVal) -> None:
         """From now on somebody may have replaced the values: they are what is there by default."""
+        if self.run.state.guards:
+            return  # they are by default in either case
         held = self.run.entries(base).held
         for value in held.values():
             if isinstance(value, DictVal):
@@ -254,8 +263,14 @@ class Configs:
         for value in held.values():
             if isinstance(value, DictVal):
                 self.forget(value)
-        kept: dict[Any, Value] = {k: v for k, v in held.items() if isinstance(v, DictVal)}
-        self.run.state.set((base.key, ENTRIES), Entries(kept, open=True))
+        left: dict[Any, Value] = {
+            k: v if isinstance(v, DictVal) else unknown(str(k)) for k, v in held.items()
+        }
+        self.run.state.set((base.key, ENTRIES), Entries(left, open=True))
+
+    def overwritten(self, held: dict[Any, Value]) -> dict[Any, Value]:
+        """The entries of a dict when something unknown was written over some of them: no constant is left."""
+        return {k: unknown(str(k)) if isinstance(v, Const) or is_option(v) else v for k, v in held.items()}
 
     # other forms of dicts
 
@@ -419,6 +434,11 @@ class Values:
         entries = {key: self.value(item, str(key)) for key, item in tree.entries.items()}
         state.set((made.key, ENTRIES), Entries(entries))
         return made
+
+
+def is_option(value: Value) -> bool:
+    """Whether a value is unknown and has a default."""
+    return isinstance(value, Sym) and value.default is not None
 
 
 def weak(value: Value) -> Value:

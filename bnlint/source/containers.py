@@ -383,8 +383,8 @@ class Containers:
         more = self.run.library.handle_dict(args, base.place or args.items[0].place)
         if isinstance(more, DictVal):
             new = self.run.entries(more)
-            self.run.state.set(
-                (base.key, ENTRIES), Entries({**entries.held, **new.held}, entries.open or new.open)
-            )
+            held = self.run.configs.overwritten(entries.held) if new.open else entries.held
+            self.run.state.set((base.key, ENTRIES), Entries({**held, **new.held}, entries.open or new.open))
         else:
-            self.run.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
+            left = self.run.configs.overwritten(entries.held)
+            self.run.state.set((base.key, ENTRIES), Entries(left, open=True))

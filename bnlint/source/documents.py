@@ -163,7 +163,10 @@ class Yaml:
         return found
 
     def entries(self, pairs: list[tuple[yaml.Node, yaml.Node]]) -> dict[Any, Tree]:
-        """What is written here comes before what is merged by `<<`, and of that the first comes first."""
+        """What is written here comes before what is merged by `<<`.
+
+        Which one of several merged values counts is another one in each version of the loader.
+        """
         merged: dict[Any, Tree] = {}
         own: dict[Any, Tree] = {}
         for key, value in pairs:
@@ -171,7 +174,7 @@ class Yaml:
                 inner = self.tree(value)
                 for part in inner.items if isinstance(inner, Sequence) else [inner]:
                     more = part.entries if isinstance(part, Mapping) else {}
-                    merged = {**more, **merged}
+                    merged.update((k, v if merged.get(k, v) == v else BLANK) for k, v in more.items())
                 continue
             name = self.tree(key)
             if isinstance(name, Scalar):

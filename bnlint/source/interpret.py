@@ -556,8 +556,10 @@ class Interpreter:
             case DictVal(), _:
                 entries = self.state.get((base.key, ENTRIES)) or Entries({})
                 what = taken.filled(index, value)
-                held = entries.held if what is None else {**entries.held, ("all", what): value}
-                self.state.set((base.key, ENTRIES), Entries(held, open=True))
+                left = {**entries.held, ("all", what): value}
+                if what is None:
+                    left = self.configs.overwritten(entries.held)
+                self.state.set((base.key, ENTRIES), Entries(left, open=True))
             case ((Sym() | Obj()), Const(value=str() | int() as name)):
                 self.state.set((base.key, f"[{name}]"), value)
             case ListVal(), Const(value=int() as at):
@@ -705,6 +707,7 @@ class Interpreter:
             if key is None:
                 inner = self.force(value)
                 entries = self.entries(inner) if isinstance(inner, DictVal) else Entries({}, open=True)
+                held = self.configs.overwritten(held) if entries.open else held
                 held.update(entries.held)
                 is_open |= entries.open
                 continue
