@@ -101,6 +101,8 @@ class Configs:
         self.files: dict[Hashable, Value] = {}
         self.trees: dict[str, Tree | None] = {}
         self.plain: dict[ClassVal, bool] = {}
+        self.from_files: set[int] = set()
+        """The dicts that files hold, and the lists of what is in them."""
 
     # calls
 
@@ -314,7 +316,9 @@ class Configs:
     def copied(self, value: DictVal) -> DictVal:
         """A dict of its own, and so are those in it."""
         entries = self.run.entries(value)
-        held = {k: self.copied(v) if isinstance(v, DictVal) else v for k, v in entries.held.items()}
+        held: dict[Any, Value] = {
+            k: self.copied(v) if isinstance(v, DictVal) else v for k, v in entries.held.items()
+        }
         return self.run.new_dict(held, value.place, open=entries.open)
 
     def is_plain(self, value: DictVal, depth: int = 0) -> bool:
@@ -324,6 +328,18 @@ class Configs:
             isinstance(v, Const | Sym) or (isinstance(v, DictVal) and self.is_plain(v, depth + 1))
             for v in held
         )
+
+    # what goes through a file
+
+    def is_from_file(self, value: Value | None) -> bool:
+        """Whether a value is what a file holds, or the list of it: such are gone through to the end."""
+        return isinstance(value, DictVal | ListVal) and value.key in self.from_files
+
+    def descends(self, args: Args, outer: list[Args]) -> bool:
+        """Whether a function calls itself for another part of a file: `to_namespace(config["train"])`"""
+        given = {arg.value.key for call in outer for arg in call.items if isinstance(arg.value, DictVal)}
+        parts = [arg.value for arg in args.items if isinstance(arg.value, DictVal)]
+        return any(self.is_from_file(part) and part.key not in given for part in parts)
 
     # files
 
@@ -431,6 +447,7 @@ class Values:
             state.set((listed.key, ITEMS), Items(held))
             return listed
         made = DictVal(fresh(), self.place(tree.span))
+        self.run.configs.from_files.add(made.key)
         entries = {key: self.value(item, str(key)) for key, item in tree.entries.items()}
         state.set((made.key, ENTRIES), Entries(entries))
         return made

@@ -13,6 +13,7 @@ from bnlint.source.summary import Expr
 from bnlint.source.values import (
     ALWAYS,
     Args,
+    ArgVal,
     Bound,
     ClassVal,
     Const,
@@ -21,6 +22,7 @@ from bnlint.source.values import (
     Entries,
     External,
     Flow,
+    Func,
     Held,
     Items,
     ListVal,
@@ -235,6 +237,12 @@ class Containers:
                 if isinstance(base, Obj):
                     return self.stored(base.key, at, None)
                 return unknown()
+            case Obj(cls=ClassVal() as cls), Const(value=str()):
+                getter = run.objects.find(cls, "__getitem__")
+                place = run.place(run.assigning)
+                if isinstance(getter, Func) and run.state.get((base.key, f"[{index.value}]")) is None:
+                    return run.run(getter, Args((ArgVal(None, index, place),)), base, place)
+                return self.some_item(base)
             case ((ListVal() | Obj()), Sym(key=key)) if key in self.counted:
                 return self.alike_at(base, self.counted[key]) or self.some_item(base)
             case ((ListVal() | Obj()), _):
@@ -355,7 +363,10 @@ class Containers:
                 self.keep(base, entries, first.value, found if name == "setdefault" else None)
             return found
         if name in {"items", "values", "keys"}:
-            return self.dict_view(entries, name, place)
+            made = self.dict_view(entries, name, place)
+            if isinstance(made, ListVal) and run.configs.is_from_file(base):
+                run.configs.from_files.add(made.key)
+            return made
         if name == "update" and args.items:
             self.update(base, entries, args)
             return Const(None)

@@ -108,6 +108,7 @@ class Frame:
     """A running function (or the body of a module or a class)."""
 
     __slots__ = (
+        "args",
         "base",
         "captured",
         "exits",
@@ -133,6 +134,7 @@ class Frame:
         self.func = func
         self.site = site
         self.self: Value | None = None
+        self.args = Args()
         self.exits: list[tuple[Arm, Value]] = []
         self.jumps: list[tuple[State, list[Arm], State, list[Arm]]] = []
         self.globals: set[str] = set()
@@ -414,7 +416,7 @@ class Interpreter:
             held = list(items.held)
             if not self.eager and isinstance(source, Obj):
                 held = held[:2]
-            elif len(held) > MOST_TURNS and not plain:
+            elif len(held) > MOST_TURNS and not plain and not self.configs.is_from_file(source):
                 held = [*held[:3], *held[-2:]]
             return [
                 (h.guards, h.value, OUTSIDE) for h in held if not contradicts(h.guards, self.state.guards)
@@ -434,6 +436,8 @@ class Interpreter:
         items = None if source is None else self.items(source)
         if items is None or items.open:
             return False
+        if self.configs.is_from_file(source):
+            return True
         return len(items.held) <= (2 if not self.eager and isinstance(source, Obj) else MOST_TURNS)
 
     def element(self, source: Value, turn: int) -> Value:
@@ -997,15 +1001,14 @@ class Interpreter:
         yields: Callable[[Value], None] | None = None,
     ) -> Value:
         """Follow a call; a recursive or too deep one is unknown."""
-        if len(self.frames) >= MOST_CALLS or any(
-            f.func is not None and f.func.function is func.function for f in self.frames
-        ):
+        outer = [f.args for f in self.frames if f.func is not None and f.func.function is func.function]
+        if len(self.frames) >= MOST_CALLS or (outer and not self.configs.descends(args, outer)):
             return unknown(func.function.name)
         self.fuel -= CALL_FUEL
         self.visited.add(id(func.function))
         caller = self.state
         frame = Frame(func.module, fresh(), func.scopes, func, place)
-        frame.self = receiver
+        frame.self, frame.args = receiver, args
         self.frames.append(frame)
         frame.yields = yields
         collected: list[Held] = []
