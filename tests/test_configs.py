@@ -390,6 +390,67 @@ fit(parser.parse_args().batch_size)
     assert size(tmp_path, program)[0] is UNKNOWN
 
 
+OPTIONS = f"""{LOADED}
+parser = argparse.ArgumentParser()
+parser.add_argument("--batch_size", type=int, default=64)
+args = parser.parse_args()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("", 64),
+        ('vars(args).update(cfg["train"])', 2),
+        ('args.__dict__.update(cfg["train"])', 2),
+        ('for key, value in cfg["train"].items():\n    setattr(args, key, value)', 2),
+        ('for key in cfg["train"]:\n    args.__dict__[key] = cfg["train"][key]', 2),
+        ("vars(args).update(json.loads(input()))", UNKNOWN),
+        ("vars(args)[input()] = 2", UNKNOWN),
+        ('vars(args)["batch_size"] = int(input())', UNKNOWN),
+    ],
+)
+def test_options_that_a_file_replaces(tmp_path, change, value):
+    assert size(tmp_path, f"{OPTIONS}{change}\nfit(args.batch_size)\n")[0] == value
+
+
+DEEP = "".join(f"a{n}: {n}\n" for n in range(20)) + CONFIG + "".join(f"z{n}: {n}\n" for n in range(20))
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [
+        """
+def made(held):
+    space = argparse.Namespace()
+    for key, value in held.items():
+        setattr(space, key, made(value) if isinstance(value, dict) else value)
+    return space
+""",
+        """
+class made:
+    def __init__(self, held):
+        for key, value in held.items():
+            setattr(self, key, made(value) if isinstance(value, dict) else value)
+""",
+    ],
+)
+def test_functions_that_go_through_all_of_a_file(tmp_path, helper):
+    found = size(tmp_path, f"{LOADED}{helper}\nfit(made(cfg).train.batch_size)\n", {"conf.yml": DEEP})
+    assert found == (2, ("conf.yml", 23))
+
+
+def test_a_function_that_goes_round_with_a_file_ends(tmp_path):
+    helper = "def again(held):\n    again(held)\n    again(held)\n    return held\n"
+    assert size(tmp_path, f'{LOADED}{helper}\nfit(again(cfg)["train"]["batch_size"])\n')[0] == 2
+
+
+def test_a_class_may_give_entries(tmp_path):
+    helper = "class Config:\n    def __init__(self, held):\n        self.held = held\n\n"
+    helper += "    def __getitem__(self, name):\n        return self.held[name]\n"
+    assert size(tmp_path, f'{LOADED}{helper}\nfit(Config(cfg)["train"]["batch_size"])\n')[0] == 2
+
+
 # objects that hold configuration
 
 

@@ -18,7 +18,7 @@ from bnlint.source.disk import digest
 from bnlint.source.documents import MOST_BYTES, Blank, Mapping, Sequence, Tree, parse
 from bnlint.source.filenames import FUNCTIONS, Filenames
 from bnlint.source.names import words
-from bnlint.source.state import ENTRIES, ITEMS
+from bnlint.source.state import ENTRIES, ITEMS, MOST_ITEMS
 from bnlint.source.summary import Span
 from bnlint.source.values import (
     ALWAYS,
@@ -103,6 +103,8 @@ class Configs:
         self.plain: dict[ClassVal, bool] = {}
         self.from_files: set[int] = set()
         """The dicts that files hold, and the lists of what is in them."""
+        self.views: dict[int, Sym] = {}
+        """The dicts that `vars(args)` gave, and the objects that they are views of."""
 
     # calls
 
@@ -176,8 +178,24 @@ class Configs:
         first = self.run.force(args.items[0].value) if args.items else None
         if isinstance(first, DictVal):
             return first
-        held = None if not isinstance(first, Sym) else self.run.options.held(first.key)
-        return None if held is None else self.run.new_dict(held, place)
+        return self.view(first, place) if isinstance(first, Sym) else None
+
+    def view(self, namespace: Sym, place: Place | None) -> DictVal | None:
+        """The options of a namespace as a dict; what is written there is written in the namespace."""
+        held = self.run.options.held(namespace.key)
+        if held is None:
+            return None
+        made = self.run.new_dict(held, place)
+        self.views[made.key] = namespace
+        return made
+
+    def wrote(self, base: DictVal) -> None:
+        """Something was written into a dict: if that is a view of an object, it is written there."""
+        namespace = self.views.get(base.key)
+        if namespace is None:
+            return
+        for name, value in self.run.entries(base).held.items():
+            self.run.objects.set_attribute(namespace, str(name), value)
 
     def call_instantiate(self, _path: str, args: Args, place: Place) -> Value | None:
         return self.run.hydra.instantiate(args, place)
@@ -332,8 +350,12 @@ class Configs:
     # what goes through a file
 
     def is_from_file(self, value: Value | None) -> bool:
-        """Whether a value is what a file holds, or the list of it: such are gone through to the end."""
+        """Whether a value is what a file holds, or the list of it."""
         return isinstance(value, DictVal | ListVal) and value.key in self.from_files
+
+    def goes_through(self, source: Value | None, items: Items) -> bool:
+        """Whether a loop goes through what a file holds: to its end, unless that is data."""
+        return self.is_from_file(source) and len(items.held) <= MOST_ITEMS
 
     def descends(self, args: Args, outer: list[Args]) -> bool:
         """Whether a function calls itself for another part of a file: `to_namespace(config["train"])`"""

@@ -399,3 +399,4 @@ class Containers:
         else:
             left = self.run.configs.overwritten(entries.held)
             self.run.state.set((base.key, ENTRIES), Entries(left, open=True))
+        self.run.configs.wrote(base)

@@ -416,7 +416,7 @@ class Interpreter:
             held = list(items.held)
             if not self.eager and isinstance(source, Obj):
                 held = held[:2]
-            elif len(held) > MOST_TURNS and not plain and not self.configs.is_from_file(source):
+            elif len(held) > MOST_TURNS and not plain and not self.configs.goes_through(source, items):
                 held = [*held[:3], *held[-2:]]
             return [
                 (h.guards, h.value, OUTSIDE) for h in held if not contradicts(h.guards, self.state.guards)
@@ -436,7 +436,7 @@ class Interpreter:
         items = None if source is None else self.items(source)
         if items is None or items.open:
             return False
-        if self.configs.is_from_file(source):
+        if self.configs.goes_through(source, items):
             return True
         return len(items.held) <= (2 if not self.eager and isinstance(source, Obj) else MOST_TURNS)
 
@@ -557,6 +557,7 @@ class Interpreter:
             case DictVal(), Const(value=str() | int() as name):
                 entries: Entries = self.state.get((base.key, ENTRIES)) or Entries({})
                 self.state.set((base.key, ENTRIES), Entries({**entries.held, name: value}, entries.open))
+                self.configs.wrote(base)
             case DictVal(), _:
                 entries = self.state.get((base.key, ENTRIES)) or Entries({})
                 what = taken.filled(index, value)
@@ -564,6 +565,7 @@ class Interpreter:
                 if what is None:
                     left = self.configs.overwritten(entries.held)
                 self.state.set((base.key, ENTRIES), Entries(left, open=True))
+                self.configs.wrote(base)
             case ((Sym() | Obj()), Const(value=str() | int() as name)):
                 self.state.set((base.key, f"[{name}]"), value)
             case ListVal(), Const(value=int() as at):

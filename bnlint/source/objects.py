@@ -266,6 +266,8 @@ class Objects:
             return base
         if attr == "training":
             return self.run.events.training_flag(base)
+        if attr == "__dict__" and isinstance(base, Sym):
+            return self.run.configs.view(base, None) or Sym((key, attr), attr)
         return Sym((key, attr), attr, source=base.source if isinstance(base, Sym) else None)
 
     def bound(self, member: Value, receiver: Value) -> Value:
