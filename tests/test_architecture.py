@@ -39,7 +39,7 @@ OUTSIDE = {
     "cli": {"click"},
     "config": {"tomli", "tomllib"},
     "plugins": {"flake8", "pytest"},
-    "source": {"pathspec"},
+    "source": {"pathspec", "tomli", "yaml"},
 }
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""
 

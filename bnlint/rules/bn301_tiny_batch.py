@@ -3,8 +3,8 @@
 What it finds
 -------------
 A DataLoader with fewer than 16 samples per batch that feeds the training of a model with BatchNorm. The
-number is followed to where it is written: a constant, the default of an option, an entry of a
-configuration.
+number is followed to where it is written: a constant, the default of an option, a field of a class, a
+line of a YAML, JSON or TOML file that the code loads.
 
 Why it is wrong
 ---------------

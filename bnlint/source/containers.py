@@ -13,6 +13,7 @@ from bnlint.source.summary import Expr
 from bnlint.source.values import (
     ALWAYS,
     Args,
+    ArgVal,
     Bound,
     ClassVal,
     Const,
@@ -21,6 +22,7 @@ from bnlint.source.values import (
     Entries,
     External,
     Flow,
+    Func,
     Held,
     Items,
     ListVal,
@@ -249,6 +251,12 @@ class Containers:
                 if isinstance(base, Obj):
                     return self.stored(base.key, at, None)
                 return unknown()
+            case Obj(cls=ClassVal() as cls), Const(value=str()):
+                getter = run.objects.find(cls, "__getitem__")
+                place = run.place(run.assigning)
+                if isinstance(getter, Func) and run.state.get((base.key, f"[{index.value}]")) is None:
+                    return run.run(getter, Args((ArgVal(None, index, place),)), base, place)
+                return self.some_item(base)
             case ((ListVal() | Obj()), Sym(key=key)) if key in self.counted:
                 return self.alike_at(base, self.counted[key]) or self.some_item(base)
             case ((ListVal() | Obj()), _):
@@ -369,7 +377,10 @@ class Containers:
                 self.keep(base, entries, first.value, found if name == "setdefault" else None)
             return found
         if name in {"items", "values", "keys"}:
-            return self.dict_view(entries, name, place)
+            made = self.dict_view(entries, name, place)
+            if isinstance(made, ListVal) and run.configs.is_from_file(base):
+                run.configs.from_files.add(made.key)
+            return made
         if name == "update" and args.items:
             self.update(base, entries, args)
             return Const(None)
@@ -397,8 +408,9 @@ class Containers:
         more = self.run.library.handle_dict(args, base.place or args.items[0].place)
         if isinstance(more, DictVal):
             new = self.run.entries(more)
-            self.run.state.set(
-                (base.key, ENTRIES), Entries({**entries.held, **new.held}, entries.open or new.open)
-            )
+            held = self.run.configs.overwritten(entries.held) if new.open else entries.held
+            self.run.state.set((base.key, ENTRIES), Entries({**held, **new.held}, entries.open or new.open))
         else:
-            self.run.state.set((base.key, ENTRIES), Entries(entries.held, open=True))
+            left = self.run.configs.overwritten(entries.held)
+            self.run.state.set((base.key, ENTRIES), Entries(left, open=True))
+        self.run.configs.wrote(base)

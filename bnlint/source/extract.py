@@ -59,6 +59,9 @@ DEFINING: Final = frozenset({"d", "a", "@"})
 
 BODY: Final = ir.Function._fields.index("body")
 
+CONFIGURATION: Final = (".yaml", ".yml", ".json", ".toml")
+"""How the names of files end that are worth being put together: a text is computed for them alone."""
+
 SHORT_TEXT: Final = 200
 """Longer string constants are prose and are forgotten."""
 
@@ -481,6 +484,10 @@ class Lowering:
         return ir.Bind(self.expr(node.target), self.expr(node.value))
 
     def formatted(self, node: ast.JoinedStr) -> Expr:
+        last = node.values[-1] if node.values else None
+        if isinstance(last, ast.Constant) and str(last.value).endswith(CONFIGURATION):
+            values = (v.value if isinstance(v, ast.FormattedValue) else v for v in node.values)
+            return ir.Joined(tuple(map(self.expr, values)))
         parts = (v.value for v in node.values if isinstance(v, ast.FormattedValue))
         effects = tuple(self.expr(p) for p in parts if isinstance(p, ast.Call))
         return ir.Opaque(effects) if effects else OPAQUE

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bnlint.source import summary as ir
 from bnlint.source import taken
 from bnlint.source.averages import Averages
+from bnlint.source.commands import Commands
+from bnlint.source.configs import Configs
 from bnlint.source.containers import Containers
 from bnlint.source.devices import Devices
 from bnlint.source.drivers import Drivers
@@ -24,6 +26,7 @@ from bnlint.source.exports import Exports
 from bnlint.source.extract import Later
 from bnlint.source.fits import Fits
 from bnlint.source.frozen import NORMS, Frozen, lets_norms_through
+from bnlint.source.hydra import Hydra
 from bnlint.source.kept import Kept
 from bnlint.source.library import Library
 from bnlint.source.loaders import Loaders
@@ -105,6 +108,7 @@ class Frame:
     """A running function (or the body of a module or a class)."""
 
     __slots__ = (
+        "args",
         "base",
         "captured",
         "exits",
@@ -130,6 +134,7 @@ class Frame:
         self.func = func
         self.site = site
         self.self: Value | None = None
+        self.args = Args()
         self.exits: list[tuple[Arm, Value]] = []
         self.jumps: list[tuple[State, list[Arm], State, list[Arm]]] = []
         self.globals: set[str] = set()
@@ -151,6 +156,9 @@ class Interpreter:
         self.operators = Operators(self)
         self.containers = Containers(self)
         self.options = Options(self)
+        self.configs = Configs(self)
+        self.commands = Commands(self)
+        self.hydra = Hydra(self)
         self.managers = Managers(self)
         self.objects = Objects(self)
         self.events = Events(self)
@@ -204,6 +212,7 @@ class Interpreter:
         with self.aside():
             self.frames = [Frame(module, module.key, (), None, None)]
             self.define(module.key, "__name__", Const("__main__"))
+            self.define(module.key, "__file__", Const(module.filename))
             self.block(module.summary.body)
 
     # statements
@@ -417,7 +426,7 @@ class Interpreter:
             held = list(items.held)
             if not self.eager and isinstance(source, Obj):
                 held = held[:2]
-            elif len(held) > MOST_TURNS and not plain:
+            elif len(held) > MOST_TURNS and not plain and not self.configs.goes_through(source, items):
                 held = [*held[:3], *held[-2:]]
             return [
                 (h.guards, h.value, OUTSIDE) for h in held if not contradicts(h.guards, self.state.guards)
@@ -438,7 +447,7 @@ class Interpreter:
         if items is None or items.open:
             return False, False
         most = 2 if not self.eager and isinstance(source, Obj) else MOST_TURNS
-        every = plain or len(items.held) <= most
+        every = plain or len(items.held) <= most or self.configs.goes_through(source, items)
         return every, every and items.whole
 
     def element(self, source: Value, turn: int) -> Value:
@@ -558,11 +567,15 @@ class Interpreter:
             case DictVal(), Const(value=str() | int() as name):
                 entries: Entries = self.state.get((base.key, ENTRIES)) or Entries({})
                 self.state.set((base.key, ENTRIES), Entries({**entries.held, name: value}, entries.open))
+                self.configs.wrote(base)
             case DictVal(), _:
                 entries = self.state.get((base.key, ENTRIES)) or Entries({})
                 what = taken.filled(index, value)
-                held = entries.held if what is None else {**entries.held, ("all", what): value}
-                self.state.set((base.key, ENTRIES), Entries(held, open=True))
+                left = {**entries.held, ("all", what): value}
+                if what is None:
+                    left = self.configs.overwritten(entries.held)
+                self.state.set((base.key, ENTRIES), Entries(left, open=True))
+                self.configs.wrote(base)
             case ((Sym() | Obj()), Const(value=str() | int() as name)):
                 self.state.set((base.key, f"[{name}]"), value)
             case ListVal(), Const(value=int() as at):
@@ -719,6 +732,7 @@ class Interpreter:
             if key is None:
                 inner = self.force(value)
                 entries = self.entries(inner) if isinstance(inner, DictVal) else Entries({}, open=True)
+                held = self.configs.overwritten(held) if entries.open else held
                 held.update(entries.held)
                 is_open |= entries.open
                 continue
@@ -881,6 +895,10 @@ class Interpreter:
             self.eval(part)
         return unknown()
 
+    def eval_joined(self, node: ir.Joined) -> Value:
+        parts = [self.force(self.eval(part)) for part in node.parts]
+        return self.configs.names.computed(lambda *texts: "".join(map(str, texts)), parts, "f") or unknown()
+
     # conditions
 
     def test(self, node: Expr) -> Truth:
@@ -1008,15 +1026,14 @@ class Interpreter:
         yields: Callable[[Value], None] | None = None,
     ) -> Value:
         """Follow a call; a recursive or too deep one is unknown."""
-        if len(self.frames) >= MOST_CALLS or any(
-            f.func is not None and f.func.function is func.function for f in self.frames
-        ):
+        outer = [f.args for f in self.frames if f.func is not None and f.func.function is func.function]
+        if len(self.frames) >= MOST_CALLS or (outer and not self.configs.descends(args, outer)):
             return unknown(func.function.name)
         self.fuel -= CALL_FUEL
         self.visited.add(id(func.function))
         caller = self.state
         frame = Frame(func.module, fresh(), func.scopes, func, place)
-        frame.self = receiver
+        frame.self, frame.args = receiver, args
         self.frames.append(frame)
         frame.yields = yields
         collected: list[Held] = []
@@ -1074,7 +1091,8 @@ class Interpreter:
             positional.clear()
             return self.new_list("tuple", held, open=is_open)
         if param.kind == "**":
-            return self.new_dict(dict(named), open=is_open)
+            options = self.commands.options(func) if func.function.decorators else {}
+            return self.new_dict({**options, **named}, open=is_open and not options)
         if positional and param.kind != "keyword":
             return self.labelled(positional.pop(0), param.name)
         if param.name in named:
@@ -1084,12 +1102,28 @@ class Interpreter:
             if isinstance(default, Const):
                 return Const(default.value, self.place(param.span), param.name)
             return default
-        return Sym(fresh(), param.name)
+        given = self.commands.parameter(func, param) if func.function.decorators else None
+        return given or Sym(fresh(), param.name)
 
     def default(self, func: Func, param: ir.Param) -> Value:
         """A default is computed where the function is defined."""
         if isinstance(param.default, ir.Lit):
             return Const(param.default.value)
+        return unknown() if param.default is None else self.eval_outside(func, param.default)
+
+    def eval_outside(self, func: Func, node: Expr) -> Value:
+        """Compute an expression where a function is defined."""
+        with self.outside(func):
+            return self.eval(node)
+
+    def arguments_outside(self, func: Func, nodes: tuple[ir.Arg, ...]) -> Args:
+        """Compute the arguments of a decorator."""
+        with self.outside(func):
+            return self.arguments(nodes)
+
+    @contextmanager
+    def outside(self, func: Func) -> Iterator[None]:
+        """Be where a function is defined."""
         outer = Frame(
             func.module, func.scopes[0] if func.scopes else func.module.key, func.scopes[1:], None, None
         )
@@ -1097,7 +1131,7 @@ class Interpreter:
             outer.scopes = (func.owner.key, *outer.scopes)
         self.frames.append(outer)
         try:
-            return self.eval(param.default) if param.default is not None else unknown()
+            yield
         finally:
             self.frames.pop()
 
@@ -1203,4 +1237,5 @@ EXPRESSIONS: Final[dict[type, Callable[[Interpreter, Any], Value]]] = {
     ir.Yield: Interpreter.eval_yield,
     ir.Bind: Interpreter.eval_bind,
     ir.Opaque: Interpreter.eval_opaque,
+    ir.Joined: Interpreter.eval_joined,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Kind
@@ -23,6 +24,7 @@ from bnlint.source.values import (
     ALWAYS,
     Args,
     ArgVal,
+    Bound,
     ClassVal,
     Const,
     DictVal,
@@ -209,6 +211,9 @@ class Library:
             return self.container(path, args, place)
         if layer_kind(path) is not None:
             return self.layer(path, args, place)
+        configured = self.run.configs.call(path, args, place) or self.run.commands.call(path, args, place)
+        if configured is not None:
+            return configured
         driven = self.run.drivers.call(path, args, place)
         if driven is not None:
             return driven
@@ -445,6 +450,8 @@ class Library:
         first = self.run.force(first)
         if isinstance(first, Obj):
             return self.run.events.copied(first, place)
+        if isinstance(first, DictVal) and self.run.configs.is_plain(first):
+            return self.run.configs.copied(first)
         if isinstance(first, Sym):
             return Sym(fresh(), "", first.default, first.source)
         return first
@@ -554,7 +561,23 @@ class Library:
             case ListVal():
                 return self.run.containers.list_method(base, name, args)
             case DictVal():
-                return self.run.containers.dict_method(base, name, args, place)
+                found = self.run.configs.method(base, name, args, place)
+                return found or self.run.containers.dict_method(base, name, args, place)
+            case Const(value=PurePosixPath()) | Sym(default=Const(value=PurePosixPath())):
+                return self.run.configs.names.method(base, name, args, place) or unknown(name)
+            case Sym(key=key) if name == "read" and key in self.run.configs.files:
+                return base
+            case Obj(cls=External(path="ruamel.yaml.YAML")) if name == "load":
+                return self.run.configs.load_any(args, ".yaml") or unknown(name)
+            case Obj(cls=External(path="hydra.core.config_store.ConfigStore")) if name == "store":
+                self.run.hydra.store(args)
+                return Const(None)
+            case Obj() if name == "save_hyperparameters":
+                self.run.commands.hyperparameters(base, args, place)
+                return Const(None)
+            case Bound(base=Obj() as owner, name="__dict__") if name == "update":
+                self.run.configs.fill(owner, args)
+                return Const(None)
             case Obj(cls=External(path=path)) if path.startswith("argparse."):
                 return self.run.options.parser_method(base, name, args, place)
             case Obj() | Sym():
@@ -739,6 +762,7 @@ HANDLERS: Final[dict[str, Callable[[Library, Args, Place], Value]]] = {
     "dataclasses.field": Library.handle_field,
     "dataclasses.replace": Library.handle_replace,
     "*.ArgumentParser": Library.handle_parser,
+    "*.HfArgumentParser": Library.handle_parser,
     "torch.load": Library.handle_load,
     "importlib.import_module": Library.handle_import,
     "torch.utils.checkpoint.checkpoint": Library.handle_checkpoint,

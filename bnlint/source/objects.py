@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from bnlint.facts import Answer3, Kind
@@ -185,6 +186,8 @@ class Objects:
                 return either(parts)
             case Module():
                 return self.run.project.member(self.run, base, attr)
+            case External(path="absl.flags.FLAGS"):
+                return self.run.commands.flag(attr) or unknown(attr)
             case External(path=path):
                 name = own_name(base) if attr == "__name__" else None
                 return External(f"{path}.{attr}") if name is None else Const(name)
@@ -195,6 +198,10 @@ class Objects:
             case ClassVal():
                 found = self.find(base, attr)
                 return Sym((base.key, attr), attr) if found is None else self.of_class(found, base)
+            case Const(value=PurePosixPath()) | Sym(default=Const(value=PurePosixPath())):
+                return self.run.configs.names.attribute(base, attr) or Bound(base, attr)
+            case DictVal():
+                return self.run.configs.attribute(base, attr) or Bound(base, attr)
             case Sym(key=key):
                 return self.of_unknown(base, key, attr)
             case Super():
@@ -206,7 +213,7 @@ class Objects:
                 return taken.attribute(base, attr) or Bound(base, attr)
             case Partial() if attr in {"func", "keywords"}:
                 return base.func if attr == "func" else self.keywords(base)
-            case DictVal() | ListVal() | Const() | Partial() | Func() | Method():
+            case ListVal() | Const() | Partial() | Func() | Method():
                 return Bound(base, attr)
             case Bound(name=name):
                 return unknown(f"{name}.{attr}")
@@ -240,6 +247,8 @@ class Objects:
             return self.run.events.training_flag(obj)
         if attr == "__class__":
             return obj.cls
+        if attr == "__dict__":
+            return Bound(obj, attr)
         return self.of_unknown(obj, obj.key, attr)
 
     def held(self, obj: Obj, attr: str) -> Value | None:
@@ -259,6 +268,8 @@ class Objects:
             return base
         if attr == "training":
             return self.run.events.training_flag(base)
+        if attr == "__dict__" and isinstance(base, Sym):
+            return self.run.configs.view(base, None) or Sym((key, attr), attr)
         return Sym((key, attr), attr, source=base.source if isinstance(base, Sym) else None)
 
     def bound(self, member: Value, receiver: Value) -> Value:
@@ -302,6 +313,9 @@ class Objects:
                     self.adopt(base, value)
             case Sym(key=key):
                 state.set((key, attr), value)
+            case DictVal():
+                named = unknown() if attr.startswith("?") else Const(attr)
+                self.run.set_item(base, named, self.run.labelled(value, attr))
             case ClassVal(key=number) | Module(key=number):
                 self.run.define(number, attr, value)
             case Taken() if attr == "data":
@@ -340,6 +354,8 @@ class Objects:
     # instances
 
     def instantiate(self, cls: ClassVal, args: Args, place: Place) -> Value:
+        if self.run.configs.is_plain_dict(cls):
+            return self.run.library.handle_dict(args, place)
         obj = Obj(fresh(), cls, args, place)
         module = self.is_module(cls)
         init = self.find(cls, "__init__")

@@ -57,6 +57,12 @@ class Call(NamedTuple):
     span: Span
 
 
+class Joined(NamedTuple):
+    """`f"{folder}/{name}.yaml"`"""
+
+    parts: tuple[Expr, ...]
+
+
 class Star(NamedTuple):
     value: Expr
 
