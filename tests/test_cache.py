@@ -73,6 +73,22 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> Analyses:
 EPSILON = [("net.py", "BN405", 9)]
 
 
+def test_a_configuration_that_changes_is_looked_at_anew(analyses: Analyses) -> None:
+    Path("net.py").write_text(
+        NET.replace("from layers import EPS", 'import yaml\n\nEPS = yaml.safe_load(open("c.yml"))["eps"]')
+    )
+    Path("c.yml").write_text("eps: 1.0\n")
+    assert [code for _, code, _ in found()] == ["BN405"]
+    assert found()
+    assert analyses.number == 1
+    Path("c.yml").write_text("eps: 0.001\n")
+    assert not found()
+    assert analyses.number == 2
+    Path("c.yml").unlink()
+    assert not found()
+    assert analyses.number == 3
+
+
 def test_nothing_is_analysed_twice(analyses: Analyses) -> None:
     assert [found(), found(), found()] == [EPSILON] * 3
     assert analyses.number == 1

@@ -378,6 +378,28 @@ fit(cfg["train"]["batch_size"])
     assert size(tmp_path, program) == (2, ("conf.yml", 3))
 
 
+@pytest.mark.parametrize(("arch", "value"), [("wide", 2), ("plain", UNKNOWN)])
+@pytest.mark.parametrize(
+    "choice", ["{'wide': wide, 'plain': plain}[cfg['arch']]", "wide if cfg['arch'] == 'wide' else plain"]
+)
+def test_a_file_chooses_the_model_that_its_numbers_are_for(tmp_path, choice, arch, value):
+    program = f"""{TRAINING.partition("def fit")[0]}
+parser = argparse.ArgumentParser()
+parser.add_argument("--config", default="conf.yml")
+cfg = yaml.safe_load(open(parser.parse_args().config))
+wide = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
+plain = nn.Conv2d(3, 8, 3)
+net = {choice}
+loader = DataLoader(torch.load("data.pt"), batch_size=cfg["batch_size"], shuffle=True, drop_last=True)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+net.train()
+for images, masks in loader:
+    nn.functional.cross_entropy(net(images), masks).backward()
+    optimizer.step()
+"""
+    assert size(tmp_path, program, {"conf.yml": f"arch: {arch}\nbatch_size: 2"})[0] == value
+
+
 def test_defaults_of_a_parser_may_come_from_a_file(tmp_path):
     program = f"""{LOADED}
 parser = argparse.ArgumentParser()

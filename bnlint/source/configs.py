@@ -28,6 +28,7 @@ from bnlint.source.values import (
     DictVal,
     Entries,
     External,
+    Guards,
     Held,
     Items,
     ListVal,
@@ -101,8 +102,11 @@ class Configs:
         self.files: dict[Hashable, Value] = {}
         self.trees: dict[str, Tree | None] = {}
         self.plain: dict[ClassVal, bool] = {}
+        self.loaded: set[str] = set()
         self.from_files: set[int] = set()
         """The dicts that files hold, and the lists of what is in them."""
+        self.defaults: dict[Hashable, Const] = {}
+        """The values of files that somebody may replace, by their keys."""
         self.views: dict[int, Sym] = {}
         """The dicts that `vars(args)` gave, and the objects that they are views of."""
 
@@ -347,6 +351,26 @@ class Configs:
             for v in held
         )
 
+    # what the files say together
+
+    def is_beside(self, guards: Guards) -> bool:
+        """Whether these conditions may hold in another configuration than the one that the files hold."""
+        return any(self.is_other(key, way) for key, way in guards)
+
+    def is_other(self, key: Hashable, way: bool) -> bool:
+        """Whether a condition is not certainly what the files say; others are no matter."""
+        match key:
+            case ("==", asked, choice) if asked in self.defaults:
+                return (self.defaults[asked].value == choice) is not way
+            case tuple() if key not in self.defaults:
+                return any(part in self.defaults for part in key)
+        default = self.defaults.get(key)
+        return default is not None and bool(default.value) is not way
+
+    def is_written(self, filename: str) -> bool:
+        """Whether this is a file that the program loads."""
+        return filename in self.loaded
+
     # what goes through a file
 
     def is_from_file(self, value: Value | None) -> bool:
@@ -440,6 +464,7 @@ class Values:
         self.filename = filename
         self.weak = weak
         self.known: dict[int, Value] = {}
+        run.configs.loaded.add(filename)
 
     def place(self, span: Span | None) -> Place | None:
         return None if span is None else Place(self.filename, span)
@@ -457,7 +482,11 @@ class Values:
             return unknown(name)
         made = Const(tree.value, self.place(tree.span), name)
         is_switch = tree.value is None or isinstance(tree.value, bool)
-        return Sym(fresh(), name, made) if is_switch or self.weak else made
+        if not is_switch and not self.weak:
+            return made
+        option = Sym(fresh(), name, made)
+        self.run.configs.defaults[option.key] = made
+        return option
 
     def container(self, tree: Mapping | Sequence) -> Value:
         """A list or a dict; it holds the same wherever the program first asked for it."""

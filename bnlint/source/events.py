@@ -116,6 +116,7 @@ class Forward:
     undone: tuple[Undone, ...] = ()
     trained: bool = False
     hook: Hook | None = None
+    guards: Guards = ALWAYS
 
     def turn(self) -> Turn:
         """The loops that were running, and the turn of each."""
@@ -582,6 +583,7 @@ class Events:
             frozenset(self.resting(model)),
             tuple(self.undone(model)),
             hook=self.hook,
+            guards=self.run.state.guards,
         )
 
     @contextmanager

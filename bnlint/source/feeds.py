@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from bnlint.facts import UNKNOWN, Answer3, Feed, Setting
@@ -56,7 +57,7 @@ class Feeds:
     def __iter__(self) -> Iterator[Feed]:
         seen: set[tuple[Place, bool, int]] = set()
         for event, loader in self.pairs():
-            size = self.batch_size(loader)
+            size = self.together(self.batch_size(loader), event)
             if size is None or self.structure.has_batchnorm(event.model) != "yes":
                 continue
             key = (loader.place, size.value is UNKNOWN, id(event.model))
@@ -112,7 +113,9 @@ class Feeds:
 
     def feed(self, event: events.Forward, loader: Obj, size: Setting) -> Feed:
         args = self.arguments(loader)
-        drop_last = self.drop_last(loader, args)
+        drop_last = self.together(self.drop_last(loader, args), event) or Setting(
+            UNKNOWN, where_of(loader.place)
+        )
         is_short = drop_last.value is False
         single = self.single(event) if is_short or isinstance(size.value, int) else None
         return Feed(
@@ -178,6 +181,13 @@ class Feeds:
         if given is None:
             return Setting(1, where_of(loader.place), given=False)
         return self.setting(given)
+
+    def together(self, setting: Setting | None, event: events.Forward) -> Setting | None:
+        """A setting of a file says nothing of a model that the same file does not choose."""
+        configs = self.run.configs
+        if setting is None or not any(configs.is_written(step.where.filename) for step in setting.evidence):
+            return setting
+        return replace(setting, value=UNKNOWN) if configs.is_beside(event.guards) else setting
 
     def is_none(self, value: Value | None) -> bool:
         value = None if value is None else self.run.force(value)
