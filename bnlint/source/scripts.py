@@ -20,6 +20,7 @@ from bnlint.source.values import (
     ClassVal,
     Const,
     External,
+    Func,
     Obj,
     Place,
     Sym,
@@ -313,7 +314,14 @@ class Scripts:
         around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
         if any(set(words(name)) & ADAPTING for name in around):
             return True
+        if self.switches_itself(event.model):
+            return True
         return any(c.name.startswith(("test_", "check_")) and is_test_file(c.filename) for c in event.calls)
+
+    def switches_itself(self, model: Value) -> bool:
+        """Whether the forward of a model sets modes itself: then nobody outside decides them."""
+        forward = self.run.objects.find(model.cls, "forward") if isinstance(model, Obj) else None
+        return isinstance(forward, Func) and bool(forward.function.calls & {"train", "eval"})
 
     def is_made_up(self, args: Args) -> bool:
         values = [v for a in args.items for _, v in alternatives(a.value)]
