@@ -312,6 +312,8 @@ class Scripts:
         if not is_hook and named & SPECIAL:
             return True
         around = [event.place.filename.rpartition("/")[2], *(c.owner for c in event.calls)]
+        if isinstance(event.model, Obj) and isinstance(event.model.cls, ClassVal):
+            around.append(event.model.cls.klass.name)
         if any(set(words(name)) & ADAPTING for name in around):
             return True
         if self.switches_itself(event.model):
