@@ -28,6 +28,7 @@ ALLOWED = {
         "bnlint.writing",
     },
     "writing": set(),
+    "reference": {"bnlint.reference"},
     "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
     "config": {"bnlint.config", "bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
     "plugins": {"bnlint.config", "bnlint.finding", "bnlint.pipeline", "bnlint.plugins", "bnlint.report"},
@@ -39,6 +40,7 @@ OUTSIDE = {
     "cli": {"click"},
     "config": {"tomli", "tomllib"},
     "plugins": {"flake8", "pytest"},
+    "reference": {"torch"},
     "source": {"pathspec"},
 }
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""
