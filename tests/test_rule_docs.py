@@ -13,7 +13,7 @@ from bnlint.finding import SEVERITIES
 from bnlint.rule import HEADINGS, Rule, all_rules
 
 RULES = pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)
-MARKS = "SRWC"
+MARKS = "SRWCH"
 
 
 def example(rule: Rule, heading: str) -> str:

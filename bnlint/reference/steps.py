@@ -45,7 +45,7 @@ def mini_batch_variance(x: Tensor, mean: Tensor) -> Tensor:
 
 
 def normalize(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
-    """Give each channel of x the mean 0 and the variance 1, or a little less than 1: eps is added below the root.
+    """Give each channel of x the mean 0 and the variance 1, or a little less: eps stands below the root.
 
     Algorithm 1, third line: x̂_i = (x_i - mu_B) / sqrt(sigma²_B + eps). The shape is that of x.
     """

@@ -1,0 +1,35 @@
+"""What the process shares with the code that is tried, and gets back as it was."""
+
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Random numbers, grad mode and the default type are the same afterwards, and warnings are not shown."""
+    numpy = sys.modules.get("numpy")
+    legacy = numpy.random.get_state() if numpy is not None else None
+    numbers, generator = random.getstate(), torch.get_rng_state()
+    grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.device("cpu"):
+            warnings.simplefilter("ignore")
+            torch.set_grad_enabled(True)
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        torch.set_rng_state(generator)
+        random.setstate(numbers)
+        if numpy is not None:
+            numpy.random.set_state(legacy)
