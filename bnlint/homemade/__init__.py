@@ -62,27 +62,32 @@ def measure(target: Any) -> Measured:
             one.measure()
         kept = _meant(measurements)
     notes = [note for one in kept for note in one.notes]
-    notes += [
-        f"{cls.__name__}: {one.trial.dims}-D input: it is normalised over the batch only, by accident"
-        for one in measurements
-        if one not in kept
-    ]
+    if accidents := ", ".join(f"{one.trial.dims}-D" for one in measurements if one not in kept):
+        notes.append(
+            f"{cls.__name__}: {accidents} input: it runs on it, but keeps statistics for each position: it was "
+            "taken not to be made for it"
+        )
     facts = Facts(homemade=(_merged([one.result for one in kept]),))
     return Measured(facts, tuple(dict.fromkeys(notes)))
 
 
 def _untried(name: str, failures: Any) -> tuple[str, ...]:
     """What was tried, and what came of it."""
-    lines = [f"{what}: {came}" for what, came in failures.items()][:MOST_TRIED]
+    tried: dict[str, list[str]] = {}
+    for what, came in failures.items():
+        tried.setdefault(came, []).append(what)
+    lines = [f"{_listed(whats)}: {came}" for came, whats in tried.items()][:MOST_TRIED]
     return (f"{name}: could not be built and run on any input", *(f"{name}: tried {line}" for line in lines))
+
+
+def _listed(whats: list[str]) -> str:
+    """The first few of what was tried."""
+    return ", ".join(whats[:3]) + (f" and {len(whats) - 3} more" if len(whats) > 3 else "")
 
 
 def _meant(measurements: list[_Measurement]) -> list[_Measurement]:
     """Those for inputs that the layer is made for: `x.mean(0)` of a 1d layer runs on images by accident."""
-    right = [one for one in measurements if one.normalised and not one.normalised.largest]
-    if not right:
-        return measurements
-    return [one for one in measurements if not one.by_accident]
+    return [one for one in measurements if not one.by_accident] or measurements
 
 
 class _Measurement:
@@ -217,8 +222,10 @@ def _merged(measured: list[Homemade]) -> Homemade:
     )
 
 
-def _size(deviation: Deviation) -> float:
-    return -1.0 if isinstance(deviation.largest, Unknown) else deviation.largest
+def _size(deviation: Deviation) -> tuple[bool, bool, float]:
+    """What says most: a difference, a cause for it, a large one."""
+    largest = -1.0 if isinstance(deviation.largest, Unknown) else deviation.largest
+    return largest > AGREEMENT, bool(deviation.cause), largest
 
 
 def _shown(look: Callable[..., Seen], x: Tensor, seen: Seen) -> str:

@@ -126,7 +126,7 @@ def _target(name: str, move: Move, found: Normalised) -> Tensor:
         case "biased":
             return variance
         case "samples":
-            return unbiased(variance, x.shape[0])
+            return unbiased(variance, max(x.shape[0], 2))
         case "deviation":
             return variance.sqrt()
         case "unbiased deviation":

@@ -8,7 +8,7 @@ from torch import Tensor
 CHANNELS = 5
 """As many as nothing else in an input: what fits by accident does not run."""
 
-SHAPES = {2: (8,), 3: (6, 4), 4: (4, 2, 3), 5: (3, 2, 4, 2)}
+SHAPES = {2: (8,), 3: (6, 4), 4: (6, 2, 3), 5: (6, 2, 1, 2)}
 """Samples and positions, by the number of dimensions."""
 
 

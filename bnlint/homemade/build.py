@@ -98,6 +98,7 @@ def trials(target: Any) -> Found:
 def _first(plans: tuple[Plan, ...], dims: int, dtype: torch.dtype, failures: dict[str, str]) -> Trial | None:
     """The first plan that takes inputs of so many dimensions."""
     layouts: tuple[Layout, ...] = ("first",) if dims == 2 else ("first", "last")
+    runs: list[Trial] = []
     for plan in sorted(plans, key=lambda plan: plan.dims != dims):
         for layout in layouts:
             trial = Trial(plan, dims, layout, dtype)
@@ -112,8 +113,15 @@ def _first(plans: tuple[Plan, ...], dims: int, dtype: torch.dtype, failures: dic
             except Exception as problem:
                 failures.setdefault(f"{plan.text} on a {dims}-D input", _said(problem))
             else:
-                return trial
-    return None
+                if _knows_channels(specimen, plan.channels):
+                    return trial
+                runs.append(trial)
+    return runs[0] if runs else None
+
+
+def _knows_channels(specimen: Specimen, channels: int) -> bool:
+    """Does it hold a tensor of as many values as there are channels? If not, it may take others for them."""
+    return any(tensor.numel() == channels for tensor in specimen.tensors().values())
 
 
 def _said(problem: Exception) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 from torch import Tensor
 
+from bnlint.homemade.averages import Averages, kept_size
 from bnlint.homemade.batches import spread
 from bnlint.homemade.formulas import RIGHT, Formula
 from bnlint.homemade.subject import Subject, agrees, apart
@@ -16,7 +17,6 @@ from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_var
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bnlint.homemade.averages import Averages
     from bnlint.homemade.outputs import Normalised
     from bnlint.homemade.specimen import Specimen
 
@@ -60,7 +60,13 @@ class Forward:
 
 def evaluated(subject: Subject, found: Normalised, averages: Averages) -> Evaluated:
     """Compare eval mode with the reference that has the same running statistics."""
-    forward = _forward(subject)
+    try:
+        forward = _forward(subject)
+    except Exception as problem:
+        lines = str(problem).splitlines() or [""]
+        return Evaluated(
+            float("inf"), f"in eval mode it raises {type(problem).__name__}: {lines[0]}".rstrip(": ")
+        )
     if forward.before is None or forward.after is None:
         return _without_statistics(subject, found, forward)
     x, y = forward.x, forward.y
@@ -224,6 +230,10 @@ def _alone(subject: Subject, found: Normalised, forward: Forward) -> Evaluated:
 
 def _without_statistics(subject: Subject, found: Normalised, forward: Forward) -> Evaluated:
     """A layer that keeps no running statistics normalises with the batch in eval mode, too."""
+    if subject.roles.statistics and not kept_size(subject):
+        return Evaluated(
+            changed=forward.changed
+        )  # statistics over the wrong dimensions, of which that is said
     like_training = agrees(forward.y, _in_train_mode(subject, forward))
     plan = subject.trial.plan
     if like_training and plan.default is None and not subject.roles.statistics:
@@ -244,13 +254,16 @@ def _one(subject: Subject) -> Tensor:
     return x[(slice(0, 1), slice(None), *[slice(0, 1)] * (x.dim() - 2))]
 
 
-def single(subject: Subject) -> Literal["refused", "accepted", "not a number"]:
-    """What train mode makes of one value per channel."""
+def single(subject: Subject) -> Literal["refused", "accepted", "not a number", "unknown"]:
+    """What train mode makes of one value per channel; unknown where it makes something of the value itself."""
     layer = subject.fresh()
     try:
         y = layer(_one(subject))
+        other = subject.fresh()(2 * _one(subject) + 1)
     except Exception:
         return "refused"
+    if y.isfinite().all() and not agrees(other, y):
+        return "unknown"
     state = layer.tensors()
     statistics = [state[name] for name in subject.roles.statistics if name in state]
     finite = all(bool(values.isfinite().all()) for values in (y, *statistics))

@@ -116,8 +116,8 @@ RIGHT: Final = Formula()
 
 UNITS: Final[dict[Over, str]] = {
     "position": "over the batch only, not over the positions",
-    "sample and channel": "for each sample and channel (that is instance normalisation)",
     "sample": "for each sample over its channels (that is layer normalisation)",
+    "sample and channel": "for each sample and channel (that is instance normalisation)",
     "all": "over all channels together",
     "sample and position": "over the channels at each position (that is layer normalisation)",
     "features": "over batch and channels, not over the positions",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from bnlint.homemade.build import Trial
 
-MEAN: Final = re.compile(r"mean|mu(?![a-z])|avg|average|(?<![a-z])m$", re.IGNORECASE)
-VARIANCE: Final = re.compile(r"var|std|sigma|sq|inv|(?<![a-z])v$", re.IGNORECASE)
+MEAN: Final = re.compile(r"mean|mu(?![a-z])|avg|average|(?<![a-z])r?m$", re.IGNORECASE)
+VARIANCE: Final = re.compile(r"var|std|sigma|sq|inv|(?<![a-z])r?v$", re.IGNORECASE)
 STATISTIC: Final = re.compile(r"running|moving|ema|global|pop|avg|average|inference", re.IGNORECASE)
 SCALE: Final = re.compile(r"gamma|weight|scale|(?<![a-z])g$", re.IGNORECASE)
 SHIFT: Final = re.compile(r"beta|bias|shift|offset|(?<![a-z])b$", re.IGNORECASE)
@@ -63,7 +63,8 @@ def roles(trial: Trial) -> Roles:
     effects = {name: _effect(trial, name, training=True) for name in sized if name not in moves}
     learned = {name: effect for name, effect in effects.items() if effect and not _is_statistic(name)}
     used = _used_in_eval(trial, [name for name in sized if name not in learned])
-    mean, variance = _statistics(_candidates(sized, learned, moves, used), before, used)
+    start = {**before, **trial.fresh().snapshot()}
+    mean, variance = _statistics(_candidates(sized, learned, moves, used), start, used)
     scales = [name for name, effect in learned.items() if effect == "scale"]
     shifts = [name for name, effect in learned.items() if effect == "shift"]
     return Roles(

@@ -22,6 +22,8 @@ DEPTH = 3
 """How deep tensors are looked for in objects that are no modules."""
 SWITCHES = ("training", "is_training", "train", "mode", "training_mode")
 """Parameters of `forward` that set the mode."""
+EVAL_WORDS = ("eval", "test", "inference")
+"""What `mode` may be called that is not "train"."""
 
 
 class CannotRunError(Exception):
@@ -67,8 +69,7 @@ class Specimen:
         given = x.movedim(1, -1) if self.layout == "last" else x
         grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         try:
-            forward = self.layer if callable(self.layer) else self.layer.forward
-            y = forward(given, **self._mode())
+            y = self._forward(given)
         finally:
             torch.set_grad_enabled(grad)
             torch.set_default_dtype(dtype)
@@ -80,11 +81,20 @@ class Specimen:
             raise CannotRunError(f"it returned the shape {tuple(y.shape)} for {tuple(given.shape)}")
         return y.movedim(-1, 1) if self.layout == "last" else y
 
-    def _mode(self) -> dict[str, object]:
+    def _forward(self, x: Tensor) -> Any:
+        """Call it, with the mode where that is an argument, in the first word for it that is understood."""
+        forward = self.layer if callable(self.layer) else self.layer.forward
         if self.switch is None:
-            return {}
-        words = ("train", "eval") if self.switch == "mode" else (True, False)
-        return {self.switch: words[0] if self.training else words[1]}
+            return forward(x)
+        if self.switch != "mode":
+            return forward(x, **{self.switch: self.training})
+        *words, last = ("train",) if self.training else EVAL_WORDS
+        for word in words:
+            try:
+                return forward(x, mode=word)
+            except Exception:  # another word may be the right one
+                continue
+        return forward(x, mode=last)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that it holds, by its dotted name."""

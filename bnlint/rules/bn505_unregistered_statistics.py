@@ -96,7 +96,7 @@ def check(facts: Facts) -> Iterator[Claim]:
         wrong = [(kept.name, fault) for kept in layer.statistics if (fault := _fault(kept))]
         if wrong:
             names = " and ".join(f"`{name}`" for name, _ in wrong)
-            yield Claim(layer.where, f"In `{layer.cls}` {names} {wrong[0][1]}.")
+            yield Claim(layer.where, f"`{layer.cls}` keeps {names} as {wrong[0][1]}.")
 
 
 def _fault(kept: Kept) -> str:
@@ -104,14 +104,11 @@ def _fault(kept: Kept) -> str:
     match kept:
         case Kept(how="attribute"):
             return (
-                "should be a buffer, and is a plain attribute: `state_dict()` lacks it and `.to()` leaves it "
-                "behind; `register_buffer` it"
+                "a plain attribute: `state_dict()` does not save it and `.to()` leaves it behind; use "
+                "`register_buffer`"
             )
         case Kept(how="not persistent"):
-            return "is a buffer with `persistent=False`: `state_dict()` lacks it; leave that out"
+            return "a buffer with `persistent=False`: `state_dict()` does not save it; leave that out"
         case Kept(how="parameter", trained="yes"):
-            return (
-                "should be a buffer, and is a parameter that takes gradients: an optimizer moves it; "
-                "`register_buffer` it"
-            )
+            return "a parameter that takes gradients: an optimizer moves it; use `register_buffer`"
     return ""

@@ -97,16 +97,19 @@ def check(facts: Facts) -> Iterator[Claim]:
         wrong = [(kept.name, fault) for kept in layer.affine if (fault := _fault(kept))]
         if wrong:
             names = " and ".join(f"`{name}`" for name, _ in wrong)
-            yield Claim(layer.where, f"In `{layer.cls}` {names} {wrong[0][1]}.")
+            yield Claim(layer.where, f"`{layer.cls}` holds {names} as {wrong[0][1]}.")
 
 
 def _fault(kept: Kept) -> str:
     """Why a scale or a shift is not trained; empty where it is."""
     match kept:
         case Kept(how="attribute"):
-            return "is a plain tensor: no optimizer trains it and `state_dict()` lacks it; make it an `nn.Parameter`"
+            return (
+                "a plain tensor: no optimizer trains it and `state_dict()` does not save it; make it an "
+                "`nn.Parameter`"
+            )
         case Kept(how="buffer" | "not persistent"):
-            return "is a buffer: no optimizer trains it; make it an `nn.Parameter`"
+            return "a buffer: no optimizer trains it; make it an `nn.Parameter`"
         case Kept(how="parameter", trained="no"):
-            return "is built with `requires_grad=False`: it is never trained"
+            return "a parameter with `requires_grad=False`: it is never trained"
     return ""
