@@ -1,4 +1,4 @@
-"""`bnlint.conforms`: a home-made BatchNorm is measured, the rules judge, and a report says what they found."""
+"""`bnlint.conforms`: a home-made BatchNorm is measured, rules judge, and a report says what they found."""
 
 from __future__ import annotations
 

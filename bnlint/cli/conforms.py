@@ -93,8 +93,9 @@ def _rendered(found: Report, output_format: str) -> str:
     from bnlint import report
 
     form = report.load(output_format)
-    links = {"link": terminal.link} if terminal.follows_links() else {}
-    view = replace(found.view, paint=terminal.paint, width=terminal.width(), **links)
+    view = replace(found.view, paint=terminal.paint, width=terminal.width())
+    if terminal.follows_links():
+        view = replace(view, link=terminal.link)
     text = form.render(found.findings, view)
     closing = report.summary(found.findings, found.checked, view, noun=found.noun)
     return text + (closing if form.SUMMARY else "")

@@ -1,8 +1,9 @@
 """A BatchNorm that somebody wrote, measured against the reference: a class or a layer in, facts out.
 
-How it is built and what it takes is found by trying (`build`), what its tensors are by what they do (`roles`),
-and where it differs, the cause by computing what each known mistake would give (`formulas`). All this runs the
-user's code, on small inputs and on layers of its own; the process is as it was afterwards (`isolation`).
+How it is built and what it takes is found by trying (`build`), what its tensors are by what they do
+(`roles`), and where it differs, the cause by computing what each known mistake would give (`formulas`). All
+this runs the user's code, on small inputs and on layers of its own; the process is as it was afterwards
+(`isolation`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from bnlint.facts import AGREEMENT, Answer3, Deviation, Facts, Homemade, Kept, U
 from bnlint.finding import Step
 from bnlint.homemade import smallest
 from bnlint.homemade.averages import Averages, averages, kept_size
-from bnlint.homemade.build import trials
+from bnlint.homemade.build import said, trials
 from bnlint.homemade.evaluation import Evaluated, evaluated, single
 from bnlint.homemade.isolation import undisturbed
 from bnlint.homemade.outputs import Gradients, Normalised, gradients, normalised
@@ -53,8 +54,7 @@ def measure(target: Any) -> Measured:
         try:
             found = trials(target)
         except Exception as problem:  # a layer that cannot be copied
-            line = f"{cls.__name__}: cannot be tried: {type(problem).__name__}: {problem}"
-            return Measured(Facts(), (line,), ran=False)
+            return Measured(Facts(), (f"{cls.__name__}: cannot be tried: {said(problem)}",), ran=False)
         if not found.trials:
             return Measured(Facts(), _untried(cls.__name__, found.failures), ran=False)
         measurements = [_Measurement(cls, trial) for trial in found.trials]
@@ -64,8 +64,8 @@ def measure(target: Any) -> Measured:
     notes = [note for one in kept for note in one.notes]
     if accidents := ", ".join(f"{one.trial.dims}-D" for one in measurements if one not in kept):
         notes.append(
-            f"{cls.__name__}: {accidents} input: it runs on it, but keeps statistics for each position: it was "
-            "taken not to be made for it"
+            f"{cls.__name__}: {accidents} input: it runs on it, but with statistics for each position: not "
+            "judged, as if it were not made for it"
         )
     facts = Facts(homemade=(_merged([one.result for one in kept]),))
     return Measured(facts, tuple(dict.fromkeys(notes)))
@@ -114,9 +114,7 @@ class _Measurement:
         if found is None:
             return bare
         self.normalised = found
-        self.by_accident = bool(found.formula and found.formula.mean_over == "position") and not kept_size(
-            subject
-        )
+        self.by_accident = self._runs_by_accident(subject, found)
         got = self._try("its gradients", lambda: gradients(subject, found)) or Gradients()
         moved = self._try("its running statistics", lambda: averages(subject, found)) or Averages()
         judged = self._try("eval mode", lambda: self._evaluated(subject, found, moved)) or Evaluated()
@@ -129,21 +127,30 @@ class _Measurement:
             gradients=self._deviation(subject, found, got, smallest.gradient),
             averages=self._deviation(subject, found, moved, statistic),
             evaluation=self._deviation(subject, found, judged, smallest.evaluation),
-            statistics=self._kept(subject, found_roles.statistics),
-            affine=self._kept(subject, (found_roles.scale, found_roles.shift)),
+            statistics=self._kept(found_roles.statistics),
+            affine=self._kept((found_roles.scale, found_roles.shift)),
             single=self._try("one value per channel", lambda: single(subject)) or "unknown",
             changed=judged.changed,
             modeless="yes" if judged.modeless else "no",
         )
 
+    def _runs_by_accident(self, subject: Subject, found: Normalised) -> bool:
+        """Does it run on inputs that it is not made for, and keep statistics of another size afterwards?
+
+        A scale for each channel, which stand behind the samples, does not run by accident on more dimensions.
+        """
+        if self.trial.plan.dims == self.trial.dims or (self.trial.layout == "first" and subject.roles.scale):
+            return False
+        if subject.roles.statistics:
+            return not kept_size(subject)
+        return found.formula is not None and found.formula.mean_over == "position"
+
     def _try(self, what: str, do: Callable[[], T]) -> T | None:
         try:
             return do()
         except Exception as problem:
-            lines = str(problem).splitlines() or [""]
-            self.notes.append(
-                f"{self.cls.__name__}: {what} ({self.trial.dims}-D input): {type(problem).__name__}: {lines[0]}"
-            )
+            name = self.cls.__name__
+            self.notes.append(f"{name}: {what} ({self.trial.dims}-D input): {said(problem)}")
             return None
 
     def _evaluated(self, subject: Subject, found: Normalised, moved: Averages) -> Evaluated:
@@ -155,11 +162,11 @@ class _Measurement:
     def _say_stateless(self, judged: Evaluated) -> None:
         if judged.stateless:
             self.notes.append(
-                f"{self.cls.__name__}: running statistics: it keeps none, and normalises with the batch in eval "
-                "mode too, as `track_running_stats=False` does: BN503 to BN505 have nothing to judge"
+                f"{self.cls.__name__}: running statistics: it keeps none, and normalises with the batch in "
+                "eval mode too, as `track_running_stats=False` does: BN503 to BN505 have nothing to judge"
             )
 
-    def _kept(self, subject: Subject, names: tuple[str | None, ...]) -> tuple[Kept, ...]:
+    def _kept(self, names: tuple[str | None, ...]) -> tuple[Kept, ...]:
         """How tensors are held. A class that is no module has no `state_dict()` that could lack them."""
         layer = self.trial.fresh()
         layer(self.trial.batch(0))
@@ -170,7 +177,6 @@ class _Measurement:
             )
             return ()
         tensors = layer.tensors()
-        del subject
         return tuple(
             Kept(name, layer.held(name), _trained(tensors[name]))
             for name in names
@@ -204,17 +210,15 @@ def _trained(tensor: Tensor) -> Answer3:
 
 def _merged(measured: list[Homemade]) -> Homemade:
     """One layer on inputs of several numbers of dimensions: what one of them shows is true of it."""
-    first = measured[0]
     return replace(
-        first,
-        **{
-            name: max((getattr(one, name) for one in measured), key=_size)
-            for name in ("output", "gradients", "averages", "evaluation")
-        },
-        **{
-            name: next((found for one in measured if (found := getattr(one, name))), ())
-            for name in ("statistics", "affine", "changed")
-        },
+        measured[0],
+        output=max((one.output for one in measured), key=_size),
+        gradients=max((one.gradients for one in measured), key=_size),
+        averages=max((one.averages for one in measured), key=_size),
+        evaluation=max((one.evaluation for one in measured), key=_size),
+        statistics=next((one.statistics for one in measured if one.statistics), ()),
+        affine=next((one.affine for one in measured if one.affine), ()),
+        changed=next((one.changed for one in measured if one.changed), ()),
         single=max(
             (one.single for one in measured), key=("unknown", "refused", "accepted", "not a number").index
         ),

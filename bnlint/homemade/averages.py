@@ -261,8 +261,8 @@ def _wrong_shares(name: str, kept: float, taken: float) -> str:
 def _wrong_momentum(asked: float, taken: float) -> str:
     if abs(taken - (1 - asked)) <= CLOSE:
         return (
-            "its momentum follows the Keras convention, the share that the old average keeps: yours 0.9 is our "
-            f"0.1 (for momentum={asked:g} each batch counts for {taken:.3g})"
+            "its momentum follows the Keras convention, the share that the old average keeps: yours 0.9 is "
+            f"our 0.1 (for momentum={asked:g} each batch counts for {taken:.3g})"
         )
     return f"its momentum is ignored or changed: each batch counts for {taken:.3g}, not {asked:g}"
 
@@ -320,7 +320,7 @@ def _default(subject: Subject, rules: Mapping[str, Rule]) -> Averages:
     """The share that a batch has where no momentum is given."""
     plan = subject.trial.plan
     name = subject.roles.mean or subject.roles.variance
-    if plan.default is None or name not in rules:
+    if plan.default is None or name is None or name not in rules:
         return Averages()
     bare = Subject(replace(subject.trial, plan=replace(plan, make=plan.default)), subject.roles)
     moves = _moves(bare, name)

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnlint.homemade.batches import CHANNELS, batch
-from bnlint.homemade.specimen import Layout, Specimen
+from bnlint.homemade.specimen import CannotRunError, Layout, Specimen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 EPS = 1e-3
-"""The eps that is asked for: large enough to be seen in single precision, and no framework's default but Keras'."""
+"""The eps that is asked for: large enough to be seen beside the variances of the inputs."""
 MOMENTUM = 0.3
 """The momentum that is asked for: neither a default nor the counterpart of one in the other convention."""
 
@@ -65,7 +65,10 @@ class Trial:
         """A new layer, the same one each time."""
         torch.set_default_dtype(self.dtype)
         torch.default_generator.manual_seed(0)
-        layer = self.plan.make(self.plan.channels if channels is None else channels)
+        try:
+            layer = self.plan.make(self.plan.channels if channels is None else channels)
+        except SystemExit as problem:
+            raise CannotRunError("it ends the process") from problem
         specimen = Specimen(layer, self.layout)
         if specimen.waits:
             specimen.train(mode=False)(self.batch(0))
@@ -78,7 +81,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The trials, one for each number of dimensions; where there is none, what was tried and what came of it."""
+    """The trials, one for each number of dimensions; and what was tried in vain, with what came of it."""
 
     trials: tuple[Trial, ...]
     failures: Mapping[str, str]
@@ -105,13 +108,13 @@ def _first(plans: tuple[Plan, ...], dims: int, dtype: torch.dtype, failures: dic
             try:
                 specimen = trial.fresh()
             except Exception as problem:
-                failures.setdefault(plan.text, _said(problem))
+                failures.setdefault(plan.text, said(problem))
                 break
             try:
                 specimen(trial.batch(0))
                 specimen(trial.batch(1))
             except Exception as problem:
-                failures.setdefault(f"{plan.text} on a {dims}-D input", _said(problem))
+                failures.setdefault(f"{plan.text} on a {dims}-D input", said(problem))
             else:
                 if _knows_channels(specimen, plan.channels):
                     return trial
@@ -124,7 +127,8 @@ def _knows_channels(specimen: Specimen, channels: int) -> bool:
     return any(tensor.numel() == channels for tensor in specimen.tensors().values())
 
 
-def _said(problem: Exception) -> str:
+def said(problem: Exception) -> str:
+    """An exception in a line."""
     lines = str(problem).strip().splitlines()
     return f"{type(problem).__name__}: {lines[0] if lines else ''}".rstrip(": ")
 
@@ -191,10 +195,13 @@ def _shapes(named: list[inspect.Parameter], count: str | None) -> list[Callable[
 
 
 def _dims(name: str | None) -> list[tuple[int | None, int | None]]:
-    """What a parameter for the number of dimensions may mean: that of the input, or of its positions."""
+    """What a parameter for the number of dimensions may mean: that of the input, or of its positions.
+
+    The inputs that it was told of are known only in the first case.
+    """
     if name is None:
         return [(None, None)]
-    return [(dims, value) for shift in (0, 2, 1) for dims in (2, 4, 3, 5) if (value := dims - shift) > 0]
+    return [*((dims, dims) for dims in (2, 4, 3, 5)), *((None, value) for value in (1, 2, 3, 0))]
 
 
 def _plan(
@@ -239,11 +246,9 @@ def _copies(layer: Any) -> Plan:
     def make(_channels: int) -> Any:
         made = _copied(pristine)
         specimen = Specimen(made)
-        if isinstance(made, nn.Module):
-            made.to(torch.get_default_dtype())
         for tensor in specimen.tensors().values():
             if tensor.is_floating_point():
-                tensor.data = tensor.data.to(torch.get_default_dtype())
+                tensor.data = tensor.data.to("cpu", torch.get_default_dtype())
         return made
 
     def setting(names: tuple[str, ...]) -> float | None:

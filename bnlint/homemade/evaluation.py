@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bnlint.homemade.averages import Averages, kept_size
 from bnlint.homemade.batches import spread
-from bnlint.homemade.formulas import RIGHT, Formula
+from bnlint.homemade.build import said
+from bnlint.homemade.formulas import RIGHT, Affine, Formula, Root
 from bnlint.homemade.subject import Subject, agrees, apart
 from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_variance
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from bnlint.homemade.outputs import Normalised
     from bnlint.homemade.specimen import Specimen
 
-ROOTS: Final = {
+ROOTS: Final[dict[Root, str]] = {
     "std + eps": "in eval mode it divides by std + eps instead of sqrt(var + eps)",
     "std": "in eval mode eps is missing",
     "var + eps": "in eval mode it divides by the variance: the square root is missing",
@@ -28,7 +29,7 @@ ROOTS: Final = {
     "max(var, eps)": "in eval mode it divides by sqrt(max(var, eps))",
     "1": "in eval mode it does not divide by the standard deviation",
 }
-AFFINES: Final = {
+AFFINES: Final[dict[Affine, str]] = {
     "nothing": "in eval mode scale and shift are not applied",
     "scale": "in eval mode the shift is not added",
     "shift": "in eval mode the scale is not multiplied",
@@ -63,10 +64,7 @@ def evaluated(subject: Subject, found: Normalised, averages: Averages) -> Evalua
     try:
         forward = _forward(subject)
     except Exception as problem:
-        lines = str(problem).splitlines() or [""]
-        return Evaluated(
-            float("inf"), f"in eval mode it raises {type(problem).__name__}: {lines[0]}".rstrip(": ")
-        )
+        return Evaluated(float("inf"), f"in eval mode it raises {said(problem)}")
     if forward.before is None or forward.after is None:
         return _without_statistics(subject, found, forward)
     x, y = forward.x, forward.y
@@ -162,8 +160,8 @@ def _by_gradients(subject: Subject, found: Normalised, forward: Forward) -> str:
     right = RIGHT.with_statistics(forward.x, forward.before, subject.gamma, subject.beta, found.eps)
     if agrees(y, right):
         return (
-            "it goes by `torch.is_grad_enabled()`, not by `self.training`: after `eval()` it still normalises "
-            "with the batch, unless gradients are off"
+            "it goes by `torch.is_grad_enabled()`, not by `self.training`: after `eval()` it still "
+            "normalises with the batch, unless gradients are off"
         )
     return ""
 
@@ -223,8 +221,8 @@ def _alone(subject: Subject, found: Normalised, forward: Forward) -> Evaluated:
     try:
         _layer(subject).train(mode=False)(_one(subject))
     except Exception as problem:
-        text = f"in eval mode it refuses one value per channel ({type(problem).__name__}): one sample is enough there"
-        return Evaluated(float("inf"), text, forward.changed)
+        text = f"in eval mode it refuses one value per channel ({type(problem).__name__}), as if it had to"
+        return Evaluated(float("inf"), f"{text} normalise with it", forward.changed)
     return Evaluated(changed=forward.changed)
 
 
@@ -251,11 +249,11 @@ def _without_statistics(subject: Subject, found: Normalised, forward: Forward) -
 def _one(subject: Subject) -> Tensor:
     """A batch of one value per channel."""
     x = subject.trial.batch(8)
-    return x[(slice(0, 1), slice(None), *[slice(0, 1)] * (x.dim() - 2))]
+    return x[:1].flatten(2)[..., :1].reshape(1, -1, *[1] * (x.dim() - 2)) if x.dim() > 2 else x[:1]
 
 
 def single(subject: Subject) -> Literal["refused", "accepted", "not a number", "unknown"]:
-    """What train mode makes of one value per channel; unknown where it makes something of the value itself."""
+    """What train mode makes of one value per channel; unknown where the output depends on it."""
     layer = subject.fresh()
     try:
         y = layer(_one(subject))

@@ -1,4 +1,4 @@
-"""Batch normalisation with one step changed: what a mistake makes of a batch, to be recognised by its numbers."""
+"""Batch normalisation with a step changed: what a mistake makes of a batch, to be known by its numbers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Over = Literal[
     "channel", "position", "sample and channel", "sample", "all", "sample and position", "features"
 ]
 """What the values have in common that share a mean and a variance."""
+Affine = Literal["scale, shift", "shift, scale", "nothing", "scale", "shift"]
 Root = Literal[
     "sqrt(var + eps)", "std + eps", "std", "var + eps", "std * eps", "max(var, eps)", "1", "deviation"
 ]
@@ -33,7 +34,7 @@ class Formula:
     root: Root = "sqrt(var + eps)"
     centred: bool = True
     about_zero: bool = False
-    affine: Literal["scale, shift", "shift, scale", "nothing", "scale", "shift"] = "scale, shift"
+    affine: Affine = "scale, shift"
     rectified: bool = False
     detached: frozenset[str] = frozenset()
 
@@ -123,11 +124,19 @@ UNITS: Final[dict[Over, str]] = {
     "features": "over batch and channels, not over the positions",
 }
 
+WHAT: Final = {
+    "mean and variance are": ("mean_over", "var_over"),
+    "its variance is": ("var_over",),
+    "its mean is": ("mean_over",),
+}
+
 CHANGES: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
     "correction": [
         (
-            "it normalises with the unbiased variance, which divides by m - 1 (as `x.var()` does); the "
-            "definition divides by m: `correction=0` or `unbiased=False`",
+            (
+                "it normalises with the unbiased variance, which divides by m - 1, as `x.var()` does: the "
+                "definition divides by m (`correction=0` or `unbiased=False`)"
+            ),
             {"correction": 1},
         ),
         ("its variance is the mean of the squares: the mean is not subtracted before", {"about_zero": True}),
@@ -143,9 +152,9 @@ CHANGES: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
     ],
     "centred": [("the mean is not subtracted", {"centred": False})],
     "over": [
-        *((f"mean and variance are taken {text}", {"mean_over": over, "var_over": over}) for over, text in UNITS.items()),
-        *((f"its variance is taken {text}", {"var_over": over}) for over, text in UNITS.items()),
-        *((f"its mean is taken {text}", {"mean_over": over}) for over, text in UNITS.items()),
+        (f"{what} taken {text}", dict.fromkeys(steps, over))
+        for what, steps in WHAT.items()
+        for over, text in UNITS.items()
     ],
     "affine": [
         ("the shift is added before the scale is multiplied", {"affine": "shift, scale"}),

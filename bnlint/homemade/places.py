@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 from bnlint.finding import Where
 
 
+@cache
 def place(cls: type) -> Where:
     """The line that begins a class; its name where there is no file, as in a session."""
     return _where(cls, f"<{cls.__module__}.{cls.__qualname__}>")
 
 
+@cache
 def method(cls: type) -> Where:
     """The line that begins its forward."""
     forward = cls.__dict__.get("forward") or cls.__dict__.get("__call__")

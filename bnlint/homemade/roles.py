@@ -56,14 +56,14 @@ def roles(trial: Trial) -> Roles:
     before = layer.snapshot()
     layer(trial.batch(1))
     after = layer.snapshot()
+    start = {**before, **trial.fresh().snapshot()}
     sized = [
-        name for name, values in before.items() if values.is_floating_point() and values.numel() == channels
+        name for name, values in start.items() if values.is_floating_point() and values.numel() == channels
     ]
-    moves = [name for name in sized if not _same(before[name], after.get(name))]
+    moves = [name for name in sized if not _same(before.get(name), after.get(name))]
     effects = {name: _effect(trial, name, training=True) for name in sized if name not in moves}
     learned = {name: effect for name, effect in effects.items() if effect and not _is_statistic(name)}
     used = _used_in_eval(trial, [name for name in sized if name not in learned])
-    start = {**before, **trial.fresh().snapshot()}
     mean, variance = _statistics(_candidates(sized, learned, moves, used), start, used)
     scales = [name for name, effect in learned.items() if effect == "scale"]
     shifts = [name for name, effect in learned.items() if effect == "shift"]
@@ -94,8 +94,8 @@ def _is_statistic(name: str) -> bool:
     return bool(STATISTIC.search(name)) or (bool(MEAN.search(name)) and not SHIFT.search(name))
 
 
-def _same(one: Tensor, other: Tensor | None) -> bool:
-    return other is not None and one.shape == other.shape and torch.equal(one, other)
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and one.shape == other.shape and torch.equal(one, other)
 
 
 def _effect(trial: Trial, name: str, *, training: bool, learn: bool = False) -> str:
@@ -121,13 +121,13 @@ def _effect(trial: Trial, name: str, *, training: bool, learn: bool = False) -> 
 
 def _used_in_eval(trial: Trial, names: Iterable[str]) -> dict[str, str]:
     """The tensors that the output depends on in eval mode, and how."""
-    used = {}
+    used: dict[str, str] = {}
     if not trial.fresh().has_modes:
         return used
     for name in names:
         try:
             effect = _effect(trial, name, training=False)
-        except Exception:  # whatever eval mode cannot do is seen where eval mode is looked at
+        except Exception:  # noqa: S112  whatever eval mode cannot do is seen where eval mode is looked at
             continue
         if effect:
             used[name] = effect

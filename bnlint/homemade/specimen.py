@@ -1,4 +1,4 @@
-"""A layer that somebody has written, as a thing to be tried: its call, its mode and the tensors that it holds."""
+"""A layer that somebody has written, as a thing to be tried: its call, its mode and its tensors."""
 
 from __future__ import annotations
 
@@ -70,6 +70,8 @@ class Specimen:
         grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         try:
             y = self._forward(given)
+        except SystemExit as problem:
+            raise CannotRunError("it ends the process") from problem
         finally:
             torch.set_grad_enabled(grad)
             torch.set_default_dtype(dtype)
@@ -92,7 +94,7 @@ class Specimen:
         for word in words:
             try:
                 return forward(x, mode=word)
-            except Exception:  # another word may be the right one
+            except Exception:  # noqa: S112  another word may be the right one
                 continue
         return forward(x, mode=last)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bnlint.homemade.build import Trial
     from bnlint.homemade.roles import Roles
     from bnlint.homemade.specimen import Specimen
+    from bnlint.reference.layers import BatchNorm
 
 USUAL_EPS: Final = 1e-5
 LAYERS: Final = {
@@ -52,7 +53,7 @@ class Subject:
         layer.write(self.roles.shift, self.beta)
         return layer
 
-    def twin(self, eps: float, momentum: float = 0.1) -> reference.BatchNorm:
+    def twin(self, eps: float, momentum: float = 0.1) -> BatchNorm:
         """The reference layer with the same scale and shift, in train mode."""
         twin = LAYERS[self.trial.dims](self.trial.plan.channels, eps, momentum, dtype=self.trial.dtype)
         twin.load_state_dict({"weight": self.gamma, "bias": self.beta}, strict=False)

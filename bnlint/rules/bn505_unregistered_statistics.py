@@ -67,8 +67,8 @@ Good
 
 How to fix it
 -------------
-`self.register_buffer("running_mean", torch.zeros(num_features))` in `__init__`, and the same for the variance.
-Later assignments to `self.running_mean` then replace the buffer.
+`self.register_buffer("running_mean", torch.zeros(num_features))` in `__init__`, and the same for the
+variance. Later assignments to `self.running_mean` then replace the buffer.
 
 When it is fine
 ---------------
@@ -76,7 +76,7 @@ Where the statistics are saved and moved by code of your own.
 
 References
 ----------
-- PyTorch, `register_buffer`: https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_buffer
+- PyTorch, `register_buffer`: https://pytorch.org/docs/stable/generated/torch.nn.Module.html
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def check(facts: Facts) -> Iterator[Claim]:
                 yield Claim(layer.where, message, severity="error")
             case Homemade(single="accepted"):
                 message = (
-                    f"`{layer.cls}` takes one value per channel in train mode: its variance is 0, and the output "
-                    "does not depend on the input; raise a ValueError, as torch does."
+                    f"`{layer.cls}` takes one value per channel in train mode: its variance is 0, and the "
+                    "output does not depend on the input; raise a ValueError, as torch does."
                 )
                 yield Claim(layer.where, message)
