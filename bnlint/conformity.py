@@ -20,14 +20,19 @@ class MissingTorchError(ImportError):
     """Torch is not installed, and no layer can be run without it."""
 
 
+def require_torch() -> None:
+    """Raise `MissingTorchError` where there is none."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as problem:
+        raise MissingTorchError('conforms needs torch: pip install "bnlint[torch]"') from problem
+
+
 def report(target: Any) -> Report:
     """Measure a class or a layer, and judge it."""
     if not isinstance(target, type) and (isfunction(target) or not callable(target)):
         raise TypeError(f"conforms takes a class or a layer, not {type(target).__name__}")
-    try:
-        import torch  # noqa: F401
-    except ImportError as problem:
-        raise MissingTorchError('this needs torch: pip install "bnlint[torch]"') from problem
+    require_torch()
     from bnlint.homemade import measure
 
     measured = measure(target)

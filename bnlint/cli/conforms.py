@@ -35,7 +35,7 @@ def conforms(ctx: click.Context, /, name: str, output_format: str, fail_on: str,
     found, 1 if something was, 2 if the layer could not be built and run.
     """
     from bnlint import report as shown
-    from bnlint.conformity import MissingTorchError, report
+    from bnlint.conformity import MissingTorchError, report, require_torch
     from bnlint.finding import SEVERITIES
 
     if output_format not in shown.formats():
@@ -43,9 +43,9 @@ def conforms(ctx: click.Context, /, name: str, output_format: str, fail_on: str,
     if fail_on not in SEVERITIES:
         raise click.UsageError(f"--fail-on: {fail_on} is none of {', '.join(SEVERITIES)}")
     with contextlib.redirect_stdout(sys.stderr):
-        target = _imported(name)
         try:
-            found = report(target)
+            require_torch()
+            found = report(_imported(name))
         except (MissingTorchError, TypeError) as problem:
             raise Refused(str(problem)) from None
     for line in found.skipped:
@@ -70,7 +70,7 @@ def _imported(name: str) -> Any:
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise Refused(f"{module_name}: cannot be imported: {type(problem).__name__}: {problem}") from problem
     for part in path.split("."):
         try:

@@ -178,10 +178,16 @@ class _Measurement:
             return ()
         tensors = layer.tensors()
         return tuple(
-            Kept(name, layer.held(name), _trained(tensors[name]))
+            Kept(name, layer.held(name), self._trained(tensors[name]))
             for name in names
             if name in tensors and name
         )
+
+    def _trained(self, tensor: Tensor) -> Answer3:
+        """Does it take gradients? Where a layer was built by somebody else, it may have been frozen since."""
+        if tensor.requires_grad:
+            return "yes"
+        return "no" if self.trial.plan.fresh else "unknown"
 
     def _statistic(self, subject: Subject, moved: Averages) -> Callable[..., Seen]:
         """The statistic that a cause is about."""
@@ -202,10 +208,6 @@ class _Measurement:
         seen = smallest.smallest(subject, found.eps, look)
         steps = () if seen is None else (Step(method(self.cls), _shown(look, *seen)),)
         return Deviation(result.largest, result.cause, steps)
-
-
-def _trained(tensor: Tensor) -> Answer3:
-    return "yes" if tensor.requires_grad else "no"
 
 
 def _merged(measured: list[Homemade]) -> Homemade:

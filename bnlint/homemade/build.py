@@ -22,6 +22,9 @@ EPS = 1e-3
 MOMENTUM = 0.3
 """The momentum that is asked for: neither a default nor the counterpart of one in the other convention."""
 
+LONGEST = 120
+"""So much of what an exception says is enough to know it by."""
+
 EPS_NAMES = ("eps", "epsilon", "variance_epsilon", "e")
 MOMENTUM_NAMES = ("momentum", "momentum_", "mom", "bn_momentum", "m")
 DECAY_NAMES = ("decay", "rho", "alpha", "decay_rate", "ema_decay", "moving_decay")
@@ -129,8 +132,9 @@ def _knows_channels(specimen: Specimen, channels: int) -> bool:
 
 def said(problem: Exception) -> str:
     """An exception in a line."""
-    lines = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+    lines = str(problem).strip().splitlines() or [""]
+    first = lines[0] if len(lines[0]) <= LONGEST else lines[0][:LONGEST].rstrip() + " …"
+    return f"{type(problem).__name__}: {first}".rstrip(": .")
 
 
 def _meant(target: Any, found: list[Trial]) -> tuple[Trial, ...]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import random
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def _on_cpu() -> AbstractContextManager[object]:
+    """Layers are built on the CPU. To say so costs time at each call of torch, and is seldom needed."""
+    return nullcontext() if torch.zeros(0).device.type == "cpu" else torch.device("cpu")
 
 
 @contextmanager
@@ -22,7 +27,7 @@ def undisturbed() -> Iterator[None]:
     numbers, generator = random.getstate(), torch.get_rng_state()
     grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
-        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.device("cpu"):
+        with warnings.catch_warnings(), torch.inference_mode(mode=False), _on_cpu():
             warnings.simplefilter("ignore")
             torch.set_grad_enabled(True)
             yield

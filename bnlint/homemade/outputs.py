@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bnlint.facts import AGREEMENT
 from bnlint.homemade.batches import spread
+from bnlint.homemade.build import said
 from bnlint.homemade.formulas import RIGHT, Formula, mistakes
 from bnlint.homemade.subject import USUAL_EPS, Subject, agrees, apart
 from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_variance
@@ -157,7 +158,7 @@ def gradients(subject: Subject, found: Normalised) -> Gradients:
     try:
         got = torch.autograd.grad((y * weights).sum(), [leaf, *learned.values()], allow_unused=True)
     except Exception as problem:
-        return Gradients(float("inf"), f"backward raises {type(problem).__name__}: {problem}".splitlines()[0])
+        return Gradients(float("inf"), f"backward raises {said(problem)}")
     expected = _expected(subject, found, found.formula, x, weights)
     for name, one in zip(learned, got[1:], strict=True):
         wanted = expected["scale" if name == subject.roles.scale else "shift"]

@@ -106,5 +106,5 @@ def check(facts: Facts) -> Iterator[Claim]:
 
 
 def _message(cls: str, cause: str) -> str:
-    cause = cause or "no known mistake explains it; compare each step with Algorithm 1"
+    cause = cause or "no known mistake explains it; check each step against Algorithm 1"
     return f"The output of `{cls}` in train mode is not that of batch normalisation: {cause}."

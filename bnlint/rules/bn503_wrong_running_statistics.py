@@ -107,5 +107,5 @@ def check(facts: Facts) -> Iterator[Claim]:
 
 
 def _message(cls: str, cause: str) -> str:
-    cause = cause or "no known mistake explains it; new = (1 - momentum) * old + momentum * batch"
+    cause = cause or "no known mistake explains it; make it new = (1 - momentum) * old + momentum * batch"
     return f"The running statistics of `{cls}` are not those of torch: {cause}."

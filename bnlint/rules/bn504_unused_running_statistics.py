@@ -105,5 +105,7 @@ def check(facts: Facts) -> Iterator[Claim]:
 
 
 def _message(cls: str, cause: str) -> str:
-    cause = cause or "no known mistake explains it; it differs from what its running statistics give"
+    cause = (
+        cause or "no known mistake explains it; make it the formula of train mode with the running statistics"
+    )
     return f"`{cls}` does not use its running statistics as it should in eval mode: {cause}."

@@ -111,5 +111,5 @@ def _fault(kept: Kept) -> str:
         case Kept(how="buffer" | "not persistent"):
             return "a buffer: no optimizer trains it; make it an `nn.Parameter`"
         case Kept(how="parameter", trained="no"):
-            return "a parameter with `requires_grad=False`: it is never trained"
+            return "a parameter with `requires_grad=False`: leave that out, or it is never trained"
     return ""

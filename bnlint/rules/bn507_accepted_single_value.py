@@ -94,12 +94,12 @@ def check(facts: Facts) -> Iterator[Claim]:
             case Homemade(single="not a number"):
                 message = (
                     f"`{layer.cls}` takes one value per channel in train mode, and its output or its running "
-                    "statistics are NaN from then on; raise a ValueError, as torch does."
+                    "statistics are NaN from then on; let it raise a ValueError, as torch does."
                 )
                 yield Claim(layer.where, message, severity="error")
             case Homemade(single="accepted"):
                 message = (
                     f"`{layer.cls}` takes one value per channel in train mode: its variance is 0, and the "
-                    "output does not depend on the input; raise a ValueError, as torch does."
+                    "output does not depend on the input; let it raise a ValueError, as torch does."
                 )
                 yield Claim(layer.where, message)

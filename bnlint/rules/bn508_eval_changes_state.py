@@ -95,6 +95,6 @@ def check(facts: Facts) -> Iterator[Claim]:
             names = " and ".join(f"`{name}`" for name in layer.changed)
             message = (
                 f"A forward of `{layer.cls}` in eval mode changes {names}: each evaluation moves the model; "
-                "update them only where `self.training` is true."
+                "let only train mode update them, where `self.training` is true."
             )
             yield Claim(layer.where, message)
