@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnlint.rule import all_rules
@@ -24,7 +25,7 @@ LAYER = "fixtures.bn503_wrong_running_statistics.bad_keras_momentum:BatchNorm"
 
 def generate(text: str) -> str:
     """The README with its made parts made anew."""
-    parts = {"output": output(EXAMPLE), "rules": table()}
+    parts = {"output": output(EXAMPLE, unsaid=("--isolated",)), "rules": table()}
     if importlib.util.find_spec("torch") is not None:
         parts["conforms"] = output("conforms", LAYER)
     for name, part in parts.items():
@@ -36,11 +37,11 @@ def generate(text: str) -> str:
     return text
 
 
-def output(*args: str) -> str:
+def output(*args: str, unsaid: Sequence[str] = ()) -> str:
     """What a command prints that finds something."""
     plain = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR"}}
     done = subprocess.run(
-        [sys.executable, "-m", "bnlint", *args],
+        [sys.executable, "-m", "bnlint", *args, *unsaid],
         capture_output=True,
         text=True,
         check=False,

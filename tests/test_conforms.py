@@ -201,7 +201,7 @@ def test_those_of_torch_and_the_reference_pass(cls):
 
 
 def trained(layer):
-    for seed in range(3):
+    for _ in range(3):
         layer(torch.randn(8, layer.num_features, 2, 2))
     return layer
 
@@ -518,7 +518,7 @@ def test_the_smallest_input_is_shown():
     (finding,) = bnlint.conforms(built(LAYER, FAULTS["biased"][2]))
     (step,) = finding.evidence
     assert (
-        "shape (2, 1): [0, 4]; after this batch the statistic is [1.9], and [3.1] in the reference"
+        "shape (2, 1): [0, 4]; after this batch `running_var` is [1.9], and [3.1] in the reference"
         in step.message
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_what_needs_torch_says_so_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('there is none')\n")
     (tmp_path / "mine.py").write_text("import torch\n")
     command = [sys.executable, "-m", "bnlint", "conforms", "mine:Norm"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == 'Error: conforms needs torch: pip install "bnlint[torch]"\n'

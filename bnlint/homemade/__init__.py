@@ -123,10 +123,14 @@ class _Measurement:
         statistic = self._statistic(subject, moved)
         return replace(
             bare,
-            output=self._deviation(subject, found, found, smallest.output),
-            gradients=self._deviation(subject, found, got, smallest.gradient),
+            output=self._deviation(subject, found, found, (smallest.output, "")),
+            gradients=self._deviation(
+                subject, found, got, (smallest.gradient, "the gradient of the sum of the cubed output is ")
+            ),
             averages=self._deviation(subject, found, moved, statistic),
-            evaluation=self._deviation(subject, found, judged, smallest.evaluation),
+            evaluation=self._deviation(
+                subject, found, judged, (smallest.evaluation, "in eval mode, after the batch 2x + 1, ")
+            ),
             statistics=self._kept(found_roles.statistics),
             affine=self._kept((found_roles.scale, found_roles.shift)),
             single=self._try("one value per channel", lambda: single(subject)) or "unknown",
@@ -189,24 +193,26 @@ class _Measurement:
             return "yes"
         return "no" if self.trial.plan.fresh else "unknown"
 
-    def _statistic(self, subject: Subject, moved: Averages) -> Callable[..., Seen]:
+    def _statistic(self, subject: Subject, moved: Averages) -> tuple[Callable[..., Seen], str]:
         """The statistic that a cause is about."""
         variance = subject.roles.variance
-        name = variance if variance and "varia" in moved.cause else subject.roles.mean or variance or ""
-        return smallest.after_one_batch(name, "running_var" if name == variance else "running_mean")
+        about_variance = variance and ("varia" in moved.cause or f"`{variance}`" in moved.cause)
+        name = variance if variance and about_variance else subject.roles.mean or variance or ""
+        look = smallest.after_one_batch(name, "running_var" if name == variance else "running_mean")
+        return look, f"after this batch `{name}` is "
 
     def _deviation(
         self,
         subject: Subject,
         found: Normalised,
         result: Normalised | Gradients | Averages | Evaluated,
-        look: Callable[..., Seen],
+        look: tuple[Callable[..., Seen], str],
     ) -> Deviation:
         """A difference, and the smallest input that shows it."""
         if result.largest <= AGREEMENT:
             return Deviation(result.largest)
-        seen = smallest.smallest(subject, found.eps, look)
-        steps = () if seen is None else (Step(method(self.cls), _shown(look, *seen)),)
+        seen = smallest.smallest(subject, found.eps, look[0])
+        steps = () if seen is None else (Step(method(self.cls), _shown(look[1], *seen)),)
         return Deviation(result.largest, result.cause, steps)
 
 
@@ -234,13 +240,8 @@ def _size(deviation: Deviation) -> tuple[bool, bool, float]:
     return largest > AGREEMENT, bool(deviation.cause), largest
 
 
-def _shown(look: Callable[..., Seen], x: Tensor, seen: Seen) -> str:
+def _shown(what: str, x: Tensor, seen: Seen) -> str:
     """An input, and what both give for it."""
-    what = {
-        smallest.output: "",
-        smallest.gradient: "the gradient of the sum of the cubed output is ",
-        smallest.evaluation: "in eval mode, after the batch 2x + 1, ",
-    }.get(look, "after this batch the statistic is ")
     shape = tuple(x.shape)
     return (
         f"the smallest input that shows it, shape {shape}: {_numbers(x)}; {what}{_numbers(seen[0])}, and "
