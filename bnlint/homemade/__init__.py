@@ -132,7 +132,7 @@ class _Measurement:
                 subject, found, judged, (smallest.evaluation, "in eval mode, after the batch 2x + 1, ")
             ),
             statistics=self._kept(found_roles.statistics),
-            affine=self._kept((found_roles.scale, found_roles.shift)),
+            affine=() if found.frozen else self._kept((found_roles.scale, found_roles.shift)),
             single=self._try("one value per channel", lambda: single(subject)) or "unknown",
             changed=judged.changed,
             modeless="yes" if judged.modeless else "no",

@@ -158,11 +158,12 @@ def _plans(cls: type) -> Iterator[Plan]:
     dims_name = next((name for name in DIMS_NAMES if name in required[1:]), None)
     known = _known(names, count)
     positional = {one.name for one in named if one.kind is one.POSITIONAL_ONLY}
+    by_name = count if named and (named[0].name != count or named[0].kind is named[0].KEYWORD_ONLY) else None
     for more in (known, {name: known[name] for name in required if name in known}):
         for shape in _shapes(named, count):
             for dims, value in _dims(dims_name):
                 extra = {**more, dims_name: value} if dims_name else more
-                yield _plan(cls, shape, extra, dims, (positional, required))
+                yield _plan(cls, shape, extra, dims, (positional, required, by_name))
 
 
 def _count_name(names: list[str]) -> str | None:
@@ -213,22 +214,28 @@ def _plan(
     shape: Callable[[int], tuple[Any, ...]],
     more: dict[str, object],
     dims: int | None,
-    kinds: tuple[set[str], list[str]],
+    kinds: tuple[set[str], list[str], str | None],
 ) -> Plan:
-    """A call of the constructor; parameters that cannot be named go by position."""
-    positional, required = kinds
+    """A call of the constructor; parameters that cannot be named go by position, the number if it can."""
+    positional, required, by_name = kinds
     extra = tuple(value for name, value in more.items() if name in positional)
     keywords = {name: value for name, value in more.items() if name not in positional}
     averages = {*MOMENTUM_NAMES, *DECAY_NAMES} & set(keywords)
     untold = {name: value for name, value in keywords.items() if name not in averages}
 
+    def call(channels: int, more: dict[str, object]) -> Any:
+        if by_name:
+            return cls(*extra, **{by_name: shape(channels)[0]}, **more)
+        return cls(*shape(channels), *extra, **more)
+
     def make(channels: int) -> Any:
-        return cls(*shape(channels), *extra, **keywords)
+        return call(channels, keywords)
 
     def default(channels: int) -> Any:
-        return cls(*shape(channels), *extra, **untold)
+        return call(channels, untold)
 
-    given = [*map(str, (*shape(CHANNELS), *extra)), *(f"{name}={value}" for name, value in keywords.items())]
+    first = [f"{by_name}={one}" if by_name else f"{one}" for one in shape(CHANNELS)]
+    given = [*first, *map(str, extra), *(f"{name}={value}" for name, value in keywords.items())]
     asked = {name: value for name, value in more.items() if isinstance(value, float)}
     return Plan(
         f"{cls.__name__}({', '.join(given)})",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Final
 
 import torch
@@ -16,6 +17,8 @@ from bnlint.homemade.subject import USUAL_EPS, Subject, agrees, apart
 from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_variance
 
 LARGE_EPS: Final = 0.01
+EPSILONS: Final = (USUAL_EPS, 1e-3, 1e-8, 1e-6, 1e-4, 1e-7, 1e-12)
+"""What is written where eps is no argument."""
 NO_EPS: Final = 1e-13
 Pairs = tuple[tuple[Tensor, Tensor], ...]
 
@@ -24,13 +27,15 @@ Pairs = tuple[tuple[Tensor, Tensor], ...]
 class Normalised:
     """How a layer normalises: `formula` computes what it does, None where nothing known does.
 
-    `largest` is the difference from the reference, `cause` the mistake that explains it.
+    `largest` is the difference from the reference, `cause` the mistake that explains it. `frozen` says that
+    the running statistics normalise.
     """
 
     formula: Formula | None
     eps: float
     largest: float = 0.0
     cause: str = ""
+    frozen: bool = False
 
 
 def normalised(subject: Subject) -> Normalised:
@@ -47,11 +52,24 @@ def normalised(subject: Subject) -> Normalised:
     if fitted is not None and fitted > NO_EPS:
         return Normalised(RIGHT, fitted, largest, _wrong_eps(asked, fitted))
     if cause := _running(subject, known):
-        return Normalised(None, known, largest, cause)
-    for cause, formula in mistakes():
-        if all(agrees(y, formula.output(x, subject.gamma, subject.beta, known)) for x, y in pairs):
-            return Normalised(formula, known, largest, cause)
-    return Normalised(None, known, largest)
+        return Normalised(None, known, largest, cause, frozen=True)
+    possible = EPSILONS if asked is None else (asked,)
+    for (cause, formula), eps in product(mistakes(), possible):
+        if all(agrees(y, formula.output(x, subject.gamma, subject.beta, eps)) for x, y in pairs):
+            return Normalised(formula, eps, largest, cause)
+    return Normalised(None, known, largest, _linear(subject, pairs, known))
+
+
+def _linear(subject: Subject, pairs: Pairs, eps: float) -> str:
+    """Is the output a multiple of the right one, plus a constant?"""
+    right = torch.cat([subject.twin(eps)(x).detach().reshape(-1) for x, _ in pairs]).double()
+    y = torch.cat([y.reshape(-1) for _, y in pairs]).double()
+    columns = torch.stack([right, torch.ones_like(right)], dim=1)
+    factor, constant = torch.linalg.lstsq(columns, y[:, None]).solution.reshape(-1).tolist()
+    if not agrees(factor * right + constant, y):
+        return ""
+    plus = f", plus {constant:.4g}" if abs(constant) > AGREEMENT else ""
+    return f"it is {factor:.4g} times what it should be{plus}"
 
 
 def _fitted(subject: Subject, pairs: Pairs) -> float | None:
