@@ -12,8 +12,8 @@ from bnlint.homemade.averages import Averages, kept_size
 from bnlint.homemade.batches import spread
 from bnlint.homemade.build import said
 from bnlint.homemade.formulas import RIGHT, Affine, Formula, Root
-from bnlint.homemade.subject import Subject, agrees, apart
-from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_variance
+from bnlint.homemade.subject import Subject, agrees, apart, own_statistics
+from bnlint.reference.steps import each_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,11 +146,6 @@ def _as_kept(
         yield mean, 1 / kept**2 - eps
 
 
-def _own(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean = mini_batch_mean(x)
-    return each_channel(mean, x), each_channel(mini_batch_variance(x, mean), x)
-
-
 def _by_gradients(subject: Subject, found: Normalised, forward: Forward) -> str:
     """Does the layer take the absence of gradients for eval mode?"""
     layer = _layer(subject).train(mode=False)
@@ -172,7 +167,7 @@ def _cause(subject: Subject, found: Normalised, forward: Forward, *, like_traini
             "in eval mode it does what it does in train mode: it normalises with the batch's own statistics"
         )
     assert forward.before is not None
-    own = _own(forward.x)
+    own = own_statistics(forward.x)
     mean, variance = forward.before
     m = forward.x.numel() // forward.x.shape[1]
     mixed = {
@@ -236,7 +231,7 @@ def _without_statistics(subject: Subject, found: Normalised, forward: Forward) -
     plan = subject.trial.plan
     if like_training and plan.default is None and not subject.roles.statistics:
         return Evaluated(changed=forward.changed, stateless=True)
-    own = _own(forward.x)
+    own = own_statistics(forward.x)
     right = RIGHT.with_statistics(forward.x, own, subject.gamma, subject.beta, found.eps)
     if like_training:
         text = "it keeps no running statistics, and normalises with the batch in eval mode, too"

@@ -13,7 +13,7 @@ from bnlint.facts import AGREEMENT
 from bnlint.homemade.batches import spread
 from bnlint.homemade.build import said
 from bnlint.homemade.formulas import RIGHT, Formula, mistakes
-from bnlint.homemade.subject import USUAL_EPS, Subject, agrees, apart
+from bnlint.homemade.subject import USUAL_EPS, Subject, agrees, apart, own_statistics
 from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_variance
 
 LARGE_EPS: Final = 0.01
@@ -132,18 +132,13 @@ def _running(subject: Subject, eps: float) -> str:
         if roles.mean not in state or roles.variance not in state:
             continue
         statistics = [each_channel(state[name].to(x.dtype), x) for name in (roles.mean, roles.variance)]
-        own = [each_channel(one, x) for one in _own(x)]
+        own = own_statistics(x)
         for pair in ((statistics[0], statistics[1]), (statistics[0], own[1]), (own[0], statistics[1])):
             if agrees(y, RIGHT.with_statistics(x, pair, subject.gamma, subject.beta, eps)):
                 return (
                     "in train mode it normalises with the running statistics, and not with those of the batch"
                 )
     return ""
-
-
-def _own(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean = mini_batch_mean(x)
-    return mean, mini_batch_variance(x, mean)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,12 +98,12 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
     return one is not None and other is not None and one.shape == other.shape and torch.equal(one, other)
 
 
-def _effect(trial: Trial, name: str, *, training: bool, learn: bool = False) -> str:
+def _effect(trial: Trial, name: str, *, training: bool) -> str:
     """What a change of a tensor does to the output: "shift" adds to each channel, "scale" does more."""
     outputs = []
     for change in (0.0, 1.0):
         layer = trial.fresh()
-        if learn or not training:
+        if not training:
             layer(trial.batch(0))
         if name not in layer.tensors():
             layer(trial.batch(0))

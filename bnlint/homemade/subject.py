@@ -11,6 +11,7 @@ from torch import Tensor
 from bnlint import reference
 from bnlint.facts import AGREEMENT
 from bnlint.homemade.batches import spread
+from bnlint.reference.steps import each_channel, mini_batch_mean, mini_batch_variance
 
 if TYPE_CHECKING:
     from bnlint.homemade.build import Trial
@@ -46,9 +47,8 @@ class Subject:
     def fresh(self) -> Specimen:
         """A new layer with that scale and shift, in train mode."""
         layer = self.trial.fresh()
-        if missing := {self.roles.scale, self.roles.shift} - {None, *layer.tensors()}:
-            assert missing  # made at the first call
-            layer(self.trial.batch(9))
+        if {self.roles.scale, self.roles.shift} - {None, *layer.tensors()}:
+            layer(self.trial.batch(9))  # the first call makes them
         layer.write(self.roles.scale, self.gamma)
         layer.write(self.roles.shift, self.beta)
         return layer
@@ -62,6 +62,12 @@ class Subject:
     def batches(self) -> tuple[Tensor, Tensor]:
         """Two batches of different variance: what fits one of them by chance does not fit the other."""
         return self.trial.batch(3), 3 * self.trial.batch(4)
+
+
+def own_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the variance of a batch, as they meet its channels."""
+    mean = mini_batch_mean(x)
+    return each_channel(mean, x), each_channel(mini_batch_variance(x, mean), x)
 
 
 def apart(found: Tensor, expected: Tensor) -> float:
