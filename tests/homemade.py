@@ -6,6 +6,15 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from bnlint.rule import all_rules
+
+RULES = {rule.code.lower() for rule in all_rules() if "H" in rule.engines}
+
+
+def of_layers(folder: str) -> bool:
+    """Do the fixtures in this folder hold layers that are to be run, and not code to be linted?"""
+    return folder.partition("_")[0] in RULES
+
 
 def layers(path: Path) -> list[type]:
     """The classes of a file that normalise, by their names."""

@@ -19,14 +19,12 @@ import pytest
 
 import bnlint
 import bnlint.rules
-from bnlint.rule import all_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 import homemade
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RULES = sorted(info.name for info in pkgutil.iter_modules(bnlint.rules.__path__))
-HOMEMADE = {rule.code.lower() for rule in all_rules() if "H" in rule.engines}
 NO_TORCH = importlib.util.find_spec("torch") is None
 EXPECT = re.compile(r"#\s*expect:\s*(BN\d{3}(?:\s*,\s*BN\d{3})*)\s*$")
 
@@ -52,7 +50,7 @@ def expected(case: Path) -> set[tuple[str, int, str]]:
 
 def of_layers(case: Path) -> bool:
     """Does the case hold layers that are to be run?"""
-    return case.parent.name.partition("_")[0] in HOMEMADE
+    return homemade.of_layers(case.parent.name)
 
 
 def places(findings) -> set[tuple[str, int, str]]:
