@@ -81,6 +81,7 @@ FAULTS = {
     "layer norm": ("BN501", "layer normalisation", {HAT: f"{HAT}\n        if self.training:\n            own = list(range(1, x.dim()))\n            x_hat = (x - x.mean(own, keepdim=True)) / torch.sqrt(x.var(own, correction=0, keepdim=True) + self.eps)"}),
     "instance norm": ("BN501", "instance normalisation", {"Norm(": "Norm2d(", HAT: f"{HAT}\n        if self.training:\n            x_hat = (x - x.mean((2, 3), keepdim=True)) / torch.sqrt(x.var((2, 3), correction=0, keepdim=True) + self.eps)"}),
     "batch only": ("BN501", "over the batch only", {"Norm(": "Norm2d(", HAT: f"{HAT}\n        if self.training:\n            x_hat = (x - x.mean(0)) / torch.sqrt(x.var(0, correction=0) + self.eps)"}),
+    "wrong dimensions": ("BN501", r"over the dimensions \[0, 1, 2\] instead of \[0, 2, 3\]", {"Norm(": "Norm2d(", HAT: f"{HAT}\n        if self.training:\n            own = (0, 1, 2)\n            x_hat = (x - x.mean(own)) / torch.sqrt(x.var(own, correction=0) + self.eps)"}),
     "running in training": ("BN501", "with the running statistics", {HAT: f"{EVAL}\n        {HAT}"}),
     "no shift": ("BN501", "`beta` has no effect", {" + self.beta.view(shape)": ""}),
     "no scale": ("BN501", "`gamma` has no effect", {"self.gamma.view(shape) * ": ""}),
@@ -112,6 +113,8 @@ FAULTS = {
     "grows": ("BN503", "grows without end", {MEAN_MOVES: "self.running_mean.add_(self.momentum * mean)"}),
     "forgets": ("BN503", "forgets", {MEAN_MOVES: "self.running_mean.copy_(self.momentum * mean)"}),
     "keeps std": ("BN503", "standard deviation", {"var * m / (m - 1)": "(var * m / (m - 1)).sqrt()", EVAL: "mean, var = self.running_mean, self.running_var ** 2"}),
+    "about the running mean": ("BN503", "about the running mean", {"self.momentum * var * m / (m - 1)": "self.momentum * ((x - self.running_mean.view(shape)) ** 2).mean(dims)"}),
+    "first batch": ("BN503", "the first batch", {UPDATE: f"            if self.running_mean.any():\n                pass\n            else:\n                self.running_mean.copy_(mean.data)\n                self.running_var.copy_((var * m / (m - 1)).data)\n{UPDATE}"}),
     "in the graph": ("BN503", "stay in the graph", {UPDATE: UPDATE_IN_GRAPH}),
     "batch in eval": ("BN504", "what it does in train mode", {EVAL: f"mean, var = {OWN}"}),
     "no mode": ("BN504", "what it does in train mode", {"if self.training:": "if True:"}),
@@ -514,7 +517,7 @@ def test_each_mistake_gives_other_numbers():
     x = batch(4, 0, 5)
     gamma, beta = torch.rand(5, dtype=torch.float64) + 0.5, torch.rand(5, dtype=torch.float64)
     right = RIGHT.output(x, gamma, beta, 1e-3)
-    for text, formula in mistakes():
+    for text, formula in mistakes(4):
         assert not torch.allclose(formula.output(x, gamma, beta, 1e-3), right, rtol=1e-3, atol=1e-3), text
 
 

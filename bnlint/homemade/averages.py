@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
+from bnlint.facts import AGREEMENT
 from bnlint.homemade.batches import spread
 from bnlint.homemade.formulas import RIGHT
 from bnlint.homemade.outputs import Normalised
@@ -45,6 +46,7 @@ class Move:
     old: Tensor
     new: Tensor
     mean: Tensor
+    new_mean: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def averages(subject: Subject, found: Normalised) -> Averages:
         if rule is not None:
             rules[name] = rule
     results += [_default(subject, rules), _start(subject)]
+    results += [_first(subject, found, name, rule) for name, rule in rules.items()]
     deviation = any("deviation" in rule.target for rule in rules.values())
     for one in results:
         if one.largest:
@@ -103,6 +106,9 @@ WRONG_VARIANCES: Final = {
     "squares": "`{name}` follows the mean of the squares: the mean is not subtracted",
     "sum of squares": "`{name}` follows the sum of the squared differences",
     "about the running mean": "`{name}` follows the variance about the running mean, not about the batch's",
+    "about the new running mean": (
+        "`{name}` follows the variance about the running mean, not about the batch's"
+    ),
     "mean": "`{name}` follows the mean",
 }
 
@@ -141,6 +147,8 @@ def _target(name: str, move: Move, found: Normalised) -> Tensor:
             return variance * m
         case "about the running mean":
             return variance + (mean - move.mean) ** 2
+        case "about the new running mean":
+            return variance + (mean - move.new_mean) ** 2
         case "sum":
             return x.sum(dims)
         case "first":
@@ -163,11 +171,12 @@ def _moves(subject: Subject, name: str) -> list[Move] | None:
             layer.write(one, spread(x.shape[1], 20 * step + number, 0.5, 3.0))
         state = layer.snapshot()
         layer(x)
-        new = layer.snapshot()[name]
-        if new.numel() != x.shape[1]:
+        after = layer.snapshot()
+        if after[name].numel() != x.shape[1]:
             return None
-        mean = state[subject.roles.mean or name].reshape(-1).to(x.dtype)
-        found.append(Move(x, state[name].reshape(-1).to(x.dtype), new.reshape(-1).to(x.dtype), mean))
+        mean = subject.roles.mean or name
+        values = (state[name], after[name], state[mean], after[mean])
+        found.append(Move(x, *(one.reshape(-1).to(x.dtype) for one in values)))
     return found
 
 
@@ -184,10 +193,7 @@ def _average(
     moves = _moves(subject, name)
     if moves is None:
         return Averages(), None  # a consequence of statistics over the wrong dimensions
-    if found.formula is not None and (found.formula.mean_over, found.formula.var_over) != (
-        "channel",
-        "channel",
-    ):
+    if found.formula is not None and not found.formula.by_channel:
         return Averages(), None  # the same
     right = targets[0]
     if all(agrees(move.new, move.old) for move in moves):
@@ -292,7 +298,7 @@ def _cumulative(subject: Subject, name: str, found: Normalised, right: str) -> b
     for step in range(STEPS):
         x = subject.trial.batch(30 + step)
         layer(x)
-        seen.append(_target(right, Move(x, x, x, mini_batch_mean(x)), found))
+        seen.append(_target(right, Move(x, x, x, x, x), found))
     return agrees(layer.snapshot()[name].reshape(-1), torch.stack(seen).mean(0))
 
 
@@ -343,6 +349,26 @@ def _start(subject: Subject) -> Averages:
             if largest > 0:
                 return Averages(largest, f"`{name}` starts at {_shown(tensors[name])}, not at {start:g}")
     return Averages()
+
+
+def _first(subject: Subject, found: Normalised, name: str, rule: Rule) -> Averages:
+    """Does the first batch move a statistic as the later ones do?"""
+    layer = subject.fresh()
+    before = layer.snapshot()
+    if not subject.trial.plan.fresh or not {name, subject.roles.mean or name} <= set(before):
+        return Averages()
+    x = subject.trial.batch(14)
+    layer(x)
+    after, mean = layer.snapshot(), subject.roles.mean or name
+    values = (before[name], after[name], before[mean], after[mean])
+    move = Move(x, *(one.reshape(-1).to(x.dtype) for one in values))
+    expected = rule.kept * move.old + rule.taken * _target(rule.target, move, found)
+    scale = expected.abs().max()
+    largest = apart(move.new / scale, expected / scale)
+    cause = (
+        f"the first batch does not move `{name}` as the later ones do: it starts at 0 or 1, and moves at once"
+    )
+    return Averages(largest, cause) if largest > AGREEMENT else Averages()
 
 
 def _shown(values: Tensor) -> str:

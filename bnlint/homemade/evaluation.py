@@ -78,7 +78,7 @@ def evaluated(subject: Subject, found: Normalised, averages: Averages) -> Evalua
     like_training = agrees(y, _in_train_mode(subject, forward))
     cause = _by_gradients(subject, found, forward) if like_training else ""
     cause = cause or _cause(subject, found, forward, like_training=like_training)
-    if not cause and found.largest and found.formula is None:
+    if not cause and found.largest:
         return Evaluated(changed=forward.changed)
     return Evaluated(apart(y, right), cause, forward.changed, modeless=like_training)
 
@@ -223,7 +223,8 @@ def _alone(subject: Subject, found: Normalised, forward: Forward) -> Evaluated:
 
 def _without_statistics(subject: Subject, found: Normalised, forward: Forward) -> Evaluated:
     """A layer that keeps no running statistics normalises with the batch in eval mode, too."""
-    if subject.roles.statistics and not kept_size(subject):
+    wrong_size = bool(subject.roles.statistics) and not kept_size(subject)
+    if wrong_size or (found.formula is not None and not found.formula.by_channel):
         return Evaluated(
             changed=forward.changed
         )  # statistics over the wrong dimensions, of which that is said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
@@ -14,10 +14,11 @@ from bnlint.reference.steps import each_channel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Over = Literal[
-    "channel", "position", "sample and channel", "sample", "all", "sample and position", "features"
-]
-"""What the values have in common that share a mean and a variance."""
+Over = (
+    Literal["channel", "position", "sample and channel", "sample", "all", "sample and position", "features"]
+    | tuple[int, ...]
+)
+"""What the values have in common that share a mean and a variance, or the dimensions averaged over."""
 Affine = Literal["scale, shift", "shift, scale", "nothing", "scale", "shift"]
 Root = Literal[
     "sqrt(var + eps)", "std + eps", "std", "var + eps", "std * eps", "max(var, eps)", "1", "deviation"
@@ -37,6 +38,11 @@ class Formula:
     affine: Affine = "scale, shift"
     rectified: bool = False
     detached: frozenset[str] = frozenset()
+
+    @property
+    def by_channel(self) -> bool:
+        """Does each channel have a mean and a variance of its own, over all of its values?"""
+        return self.mean_over == self.var_over == "channel"
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and the variance, in shapes that meet that of x."""
@@ -101,6 +107,8 @@ class Formula:
 
 def _dims(over: Over, x: Tensor) -> list[int]:
     """The dimensions that are averaged over."""
+    if isinstance(over, tuple):
+        return list(over)
     positions = list(range(2, x.dim()))
     return {
         "channel": [0, *positions],
@@ -167,11 +175,19 @@ CHANGES: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
 """Mistakes that are made, by the step in which they are made: how they are said, and what they change."""
 
 
-def mistakes() -> Iterator[tuple[str, Formula]]:
+def mistakes(dims: int) -> Iterator[tuple[str, Formula]]:
     """Every mistake alone, then any two in different steps."""
     for changes in CHANGES.values():
         for text, change in changes:
             yield text, replace(RIGHT, **change)
+    right = (0, *range(2, dims))
+    for size in range(1, dims):
+        for over in combinations(range(dims), size):
+            if over != right:
+                text = (
+                    f"mean and variance are taken over the dimensions {list(over)} instead of {list(right)}"
+                )
+                yield text, replace(RIGHT, mean_over=over, var_over=over)
     steps = list(CHANGES)
     for index, first in enumerate(steps):
         for second in steps[index + 1 :]:

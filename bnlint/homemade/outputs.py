@@ -54,7 +54,7 @@ def normalised(subject: Subject) -> Normalised:
     if cause := _running(subject, known):
         return Normalised(None, known, largest, cause, frozen=True)
     possible = EPSILONS if asked is None else (asked,)
-    for (cause, formula), eps in product(mistakes(), possible):
+    for (cause, formula), eps in product(mistakes(subject.trial.dims), possible):
         if all(agrees(y, formula.output(x, subject.gamma, subject.beta, eps)) for x, y in pairs):
             return Normalised(formula, eps, largest, cause)
     return Normalised(None, known, largest, _linear(subject, pairs, known))
