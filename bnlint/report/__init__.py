@@ -163,7 +163,7 @@ class Report:
         text = load("full").render(self.findings, self.view)
         skipped = "".join(f"skipped: {line}\n" for line in self.skipped)
         closing = summary(self.findings, self.checked, self.view, noun=self.noun)
-        return (text + skipped + (closing if self.checked else "")).rstrip("\n")
+        return (text + skipped + ("" if self.skipped and not self.checked else closing)).rstrip("\n")
 
     def to_json(self) -> str:
         """The findings as `--output-format json` gives them."""
