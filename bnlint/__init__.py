@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from bnlint.report import Report
 
-__all__ = ["__version__", "lint"]
+__all__ = ["__version__", "conforms", "lint"]
 __version__ = "0.1.0"
 
 
@@ -23,3 +23,18 @@ def lint(paths: str | PathLike[str] | Sequence[str | PathLike[str]], **settings:
     from bnlint.pipeline import report
 
     return report(paths, **settings)
+
+
+def conforms(layer: object) -> Report:
+    """Compare a home-made BatchNorm with the definition: a class, or a layer (of which copies are tried).
+
+    The code of the layer is run, on small inputs and in this process, which is as it was afterwards: random
+    numbers, grad mode and default type. How the class is built, and on which inputs it runs (2-D to 5-D), is
+    found by trying. Findings are those of BN501 to BN508. What could not be built or run is in the report's
+    `skipped`; then `checked` is 0.
+
+    Raises `ImportError` where torch is not installed, and `TypeError` for what cannot be a layer.
+    """
+    from bnlint.conformity import report
+
+    return report(layer)

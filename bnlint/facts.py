@@ -524,6 +524,57 @@ class Recomputed:
     path: tuple[Step, ...] = ()
 
 
+AGREEMENT: Final = 1e-4
+"""The relative difference up to which a home-made layer does what the reference does: mistakes are larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far a home-made layer is from the reference in one respect.
+
+    `largest` is the largest difference, relative to the largest number of the reference or to 1; infinite
+    where only one of both is a number, UNKNOWN where it could not be compared. Differences that follow from
+    those in another respect are not in it. `cause` is the mistake that explains it up to rounding, empty if
+    no known one does. `shown` holds the smallest input that shows it.
+    """
+
+    largest: float | Unknown = UNKNOWN
+    cause: str = ""
+    shown: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A tensor of a home-made layer, and how it is held; `trained` says whether it takes gradients."""
+
+    name: str
+    how: Literal["parameter", "buffer", "not persistent", "attribute", "unknown"]
+    trained: Answer3 = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Homemade:
+    """A home-made BatchNorm, measured against the reference.
+
+    `output` and `gradients` are about train mode, `averages` about the running statistics, `evaluation` about
+    eval mode. `statistics` and `affine` tell how what was found as such is held. `single` says what train
+    mode makes of one value per channel. `changed` names what a forward in eval mode changes, `modeless`
+    whether the layer does the same in both modes.
+    """
+
+    where: Where
+    cls: str
+    output: Deviation = Deviation()
+    gradients: Deviation = Deviation()
+    averages: Deviation = Deviation()
+    evaluation: Deviation = Deviation()
+    statistics: tuple[Kept, ...] = ()
+    affine: tuple[Kept, ...] = ()
+    single: Literal["refused", "accepted", "not a number", "unknown"] = "unknown"
+    changed: tuple[str, ...] = ()
+    modeless: Answer3 = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything an engine has to say about one project or one live model."""
@@ -550,6 +601,7 @@ class Facts:
     unsaved: tuple[Unsaved, ...] = ()
     recomputed: tuple[Recomputed, ...] = ()
     splits: tuple[Split, ...] = ()
+    homemade: tuple[Homemade, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

@@ -4,7 +4,8 @@ A rule is one module of `bnlint.rules` named `bn301_tiny_batch.py`: its code is 
 `tiny-batch`, and they stand nowhere else. The module holds
 
 - a docstring whose first line is the summary, followed by the headings in `HEADINGS`;
-- `SEVERITY`, and `ENGINES`, a string of the catalogue's marks (S source, R run, W watch, C checkpoint);
+- `SEVERITY`, and `ENGINES`, a string of the catalogue's marks (S source, R run, W watch, C checkpoint) or H
+  where a home-made layer is compared with the reference;
 - `check(facts)`, which yields a `Claim` for each bug; or `check(facts, threshold)` and `THRESHOLD`,
   the number at which it begins to speak, which settings may move.
 """

@@ -7,10 +7,12 @@ writes them anew between their markers. `test_readme.py` holds the README to the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bnlint.rule import all_rules
@@ -18,11 +20,15 @@ from bnlint.rule import all_rules
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 EXAMPLE = "fixtures/bn101_missing_eval/bad_inline_test_block.py"
+LAYER = "fixtures.bn503_wrong_running_statistics.bad_keras_momentum:BatchNorm"
 
 
 def generate(text: str) -> str:
     """The README with its made parts made anew."""
-    for name, part in {"output": output(), "rules": table()}.items():
+    parts = {"output": output(EXAMPLE, unsaid=("--isolated",)), "rules": table()}
+    if importlib.util.find_spec("torch") is not None:
+        parts["conforms"] = output("conforms", LAYER)
+    for name, part in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         text, number = pattern.subn(lambda _, made=f"{begin}\n{part}\n{end}": made, text)
@@ -31,20 +37,20 @@ def generate(text: str) -> str:
     return text
 
 
-def output() -> str:
-    """What the command prints, run on a fixture."""
+def output(*args: str, unsaid: Sequence[str] = ()) -> str:
+    """What a command prints that finds something."""
     plain = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR"}}
     done = subprocess.run(
-        [sys.executable, "-m", "bnlint", "--isolated", EXAMPLE],
+        [sys.executable, "-m", "bnlint", *args, *unsaid],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
         env={**plain, "COLUMNS": "100"},
     )
-    if done.returncode != 1 or done.stderr:
+    if done.returncode != 1 or "Error" in done.stderr:
         raise ValueError(f"exit status {done.returncode}: {done.stderr}")
-    return f"```console\n$ bnlint {EXAMPLE}\n{done.stdout}```"
+    return f"```console\n$ bnlint {' '.join(args)}\n{done.stdout}```"
 
 
 def table() -> str:

@@ -1,15 +1,18 @@
 """The fixtures of the rules: exactly what their comments expect, and silence on every other line.
 
 `fixtures/<module of the rule>/` holds files that are linted one at a time and folders that are
-linted as one project. `# expect: BN301` stands on the line on which a finding begins; several codes
+linted as one project. Those of rules about home-made layers hold layers, which are compared with the
+reference; the expectation stands at the class. `# expect: BN301` stands on the line on which a finding begins; several codes
 are separated by commas. What begins with `bad_` expects the rule, and what begins with `good_`
 expects nothing of any rule.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,12 @@ import pytest
 import bnlint
 import bnlint.rules
 
+sys.path.insert(0, str(Path(__file__).parent))
+import homemade
+
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RULES = sorted(info.name for info in pkgutil.iter_modules(bnlint.rules.__path__))
+NO_TORCH = importlib.util.find_spec("torch") is None
 EXPECT = re.compile(r"#\s*expect:\s*(BN\d{3}(?:\s*,\s*BN\d{3})*)\s*$")
 
 
@@ -41,19 +48,35 @@ def expected(case: Path) -> set[tuple[str, int, str]]:
     }
 
 
+def of_layers(case: Path) -> bool:
+    """Does the case hold layers that are to be run?"""
+    return homemade.of_layers(case.parent.name)
+
+
+def places(findings) -> set[tuple[str, int, str]]:
+    return {
+        (str(Path(f.where.filename).resolve().relative_to(FIXTURES)), f.where.row, f.code) for f in findings
+    }
+
+
 def name(case: Path) -> str:
     return str(case.relative_to(FIXTURES))
 
 
-@pytest.mark.parametrize("case", cases(), ids=name)
+@pytest.mark.parametrize("case", [case for case in cases() if not of_layers(case)], ids=name)
 def test_findings_are_exactly_the_expected_ones(case):
     report = bnlint.lint([case], isolated=True)
-    found = {
-        (str(Path(f.where.filename).resolve().relative_to(FIXTURES)), f.where.row, f.code)
-        for f in report.findings
-    }
-    assert found == expected(case)
+    assert places(report.findings) == expected(case)
     assert not report.skipped
+
+
+@pytest.mark.skipif(NO_TORCH, reason="layers are run, and torch is not installed")
+@pytest.mark.parametrize("case", [case for case in cases() if of_layers(case)], ids=name)
+def test_layers_differ_exactly_as_expected(case):
+    reports = [bnlint.conforms(layer) for layer in homemade.layers(case)]
+    assert reports
+    assert places(finding for report in reports for finding in report) == expected(case)
+    assert any(not report.checked and report.skipped for report in reports) == (case.stem == "good_unknown")
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,16 @@ def modules(code: str, *args: str, cwd: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "args",
-    [["--help"], ["--version"], ["lint", "--help"], ["rules"], ["rule", "BN301"], ["net.py"], ["lint", "."]],
+    [
+        ["--help"],
+        ["--version"],
+        ["lint", "--help"],
+        ["rules"],
+        ["rule", "BN301"],
+        ["conforms", "--help"],
+        ["net.py"],
+        ["lint", "."],
+    ],
 )
 def test_no_run_imports_torch_or_libcst(args: list[str], tmp_path: Path) -> None:
     """Traps by these names stand first on the path: the test means something where neither is installed."""
@@ -75,3 +85,14 @@ def test_importing_the_package_is_instant(tmp_path: Path) -> None:
     show = "import sys\nbefore = set(sys.modules)\nimport bnlint\n"
     loaded = modules(show + "print(*set(sys.modules) - before, file=sys.stderr)", cwd=tmp_path)
     assert loaded <= {"bnlint", "__future__"}
+
+
+def test_what_needs_torch_says_so_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('there is none')\n")
+    (tmp_path / "mine.py").write_text("import torch\n")
+    command = [sys.executable, "-m", "bnlint", "conforms", "mine:Norm"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'Error: conforms needs torch: pip install "bnlint[torch]"\n'

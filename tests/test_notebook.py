@@ -23,8 +23,15 @@ from bnlint.source.notebook import Notebook, read
 from bnlint.source.read import Unreadable, is_notebook, parse_text
 from bnlint.source.texts import Sources
 
+sys.path.insert(0, str(Path(__file__).parent))
+import homemade
+
 PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("*/bad_*.py"))
+FIXTURES = sorted(
+    path
+    for path in (Path(__file__).parent.parent / "fixtures").glob("*/bad_*.py")
+    if not homemade.of_layers(path.parent.name)
+)
 
 
 def code(*sources: str, version: int = 4, language: str = "python", **metadata: Any) -> bytes:

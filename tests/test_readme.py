@@ -31,8 +31,8 @@ def test_the_made_parts_are_up_to_date() -> None:
 
 
 def test_the_example_shows_a_finding_and_its_path() -> None:
-    assert "BN101 [error] missing-eval" in readme.output()
-    assert re.search(r"^  1\. \S+:\d+: ", readme.output(), re.MULTILINE)
+    assert "BN101 [error] missing-eval" in readme.output(readme.EXAMPLE)
+    assert re.search(r"^  1\. \S+:\d+: ", readme.output(readme.EXAMPLE), re.MULTILINE)
 
 
 def test_the_commands_of_ci_are_those_of_the_readme() -> None:

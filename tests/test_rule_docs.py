@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,11 @@ import bnlint
 from bnlint.finding import SEVERITIES
 from bnlint.rule import HEADINGS, Rule, all_rules
 
+sys.path.insert(0, str(Path(__file__).parent))
+import homemade
+
 RULES = pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)
-MARKS = "SRWC"
+MARKS = "SRWCH"
 
 
 def example(rule: Rule, heading: str) -> str:
@@ -23,6 +28,9 @@ def example(rule: Rule, heading: str) -> str:
 def findings(rule: Rule, heading: str, folder):
     path = folder / f"{heading.lower()}.py"
     path.write_text(example(rule, heading), encoding="utf-8")
+    if "H" in rule.engines:
+        pytest.importorskip("torch")
+        return homemade.findings(path)
     return bnlint.lint([path], isolated=True).findings
 
 

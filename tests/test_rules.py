@@ -9,16 +9,20 @@ from itertools import product
 import pytest
 
 from bnlint.facts import (
+    AGREEMENT,
     UNKNOWN,
     Answer,
     Arrival,
     Arrived,
     Average,
     Computed,
+    Deviation,
     Export,
     Facts,
     Feed,
     Forward,
+    Homemade,
+    Kept,
     Layer,
     Load,
     Op,
@@ -1365,6 +1369,109 @@ UNTRACKED = Untracked(at(5), "net", "built", "unknown", "no", (step(1), step(2))
 FLIPPED = replace(UNTRACKED, how="flipped", trained="yes")
 
 
+HOMEMADE = Homemade(
+    at(5),
+    "Norm",
+    *[Deviation(0.0)] * 4,
+    statistics=(Kept("running_mean", "buffer", "no"), Kept("running_var", "buffer", "no")),
+    affine=(Kept("weight", "parameter", "yes"), Kept("bias", "parameter", "yes")),
+    single="refused",
+    modeless="no",
+)
+RESPECTS = {"BN501": "output", "BN502": "gradients", "BN503": "averages", "BN504": "evaluation"}
+
+
+def homemade(code: str, **changes) -> list[Claim]:
+    return claims(code, homemade=(HOMEMADE, replace(HOMEMADE, where=at(7), cls="Mine", **changes), HOMEMADE))
+
+
+class TestHomemadeLayers:
+    @pytest.mark.parametrize("code", ["BN501", "BN502", "BN503", "BN504", "BN505", "BN506", "BN507", "BN508"])
+    def test_one_that_agrees_is_right(self, code):
+        assert homemade(code) == []
+
+    @pytest.mark.parametrize(("code", "respect"), RESPECTS.items())
+    def test_what_differs_is_said_with_its_cause(self, code, respect):
+        found = Deviation(0.25, "it does something else", (step(8),))
+        (claim,) = homemade(code, **{respect: found})
+        assert claim.where == at(7)
+        assert re.search(r"`Mine`.*: it does something else\.$", claim.message)
+        assert evidence(claim) == [8]
+        assert claim.measured == {"difference": 0.25}
+        assert claim.severity is None
+
+    @pytest.mark.parametrize(("code", "respect"), RESPECTS.items())
+    def test_a_cause_that_is_not_known_is_not_made_up(self, code, respect):
+        (claim,) = homemade(code, **{respect: Deviation(float("inf"))})
+        assert ": no known mistake explains it; " in claim.message
+        assert evidence(claim) == []
+
+    @pytest.mark.parametrize(("code", "respect"), RESPECTS.items())
+    @pytest.mark.parametrize(("largest", "expected"), [(AGREEMENT, 0), (AGREEMENT * 1.01, 1), (UNKNOWN, 0)])
+    def test_rounding_is_no_difference(self, code, respect, largest, expected):
+        assert len(homemade(code, **{respect: Deviation(largest, "so")})) == expected
+
+    @pytest.mark.parametrize(
+        ("kept", "said"),
+        [
+            (Kept("mean", "attribute", "no"), "a plain attribute"),
+            (Kept("mean", "attribute", "yes"), "a plain attribute"),
+            (Kept("mean", "not persistent", "no"), "`persistent=False`"),
+            (Kept("mean", "parameter", "yes"), "a parameter that takes gradients"),
+        ],
+    )
+    def test_statistics_belong_into_buffers(self, kept, said):
+        (claim,) = homemade("BN505", statistics=(kept, Kept("var", "buffer", "no")))
+        assert claim.where == at(7)
+        assert claim.message.startswith("`Mine` keeps `mean` as ")
+        assert said in claim.message
+        (claim,) = homemade("BN505", statistics=(kept, replace(kept, name="var")))
+        assert claim.message.startswith("`Mine` keeps `mean` and `var` as ")
+
+    @pytest.mark.parametrize("how", ["buffer", "parameter", "unknown"])
+    def test_statistics_that_are_saved_and_not_trained_are_right(self, how):
+        assert homemade("BN505", statistics=(Kept("mean", how, "no"), Kept("var", how, "unknown"))) == []
+
+    @pytest.mark.parametrize(
+        ("kept", "said"),
+        [
+            (Kept("gamma", "attribute", "yes"), "a plain tensor"),
+            (Kept("gamma", "buffer", "no"), "a buffer"),
+            (Kept("gamma", "not persistent", "no"), "a buffer"),
+            (Kept("gamma", "parameter", "no"), "`requires_grad=False`"),
+        ],
+    )
+    def test_scale_and_shift_are_to_be_trained(self, kept, said):
+        (claim,) = homemade("BN506", affine=(Kept("beta", "parameter", "yes"), kept))
+        assert claim.where == at(7)
+        assert claim.message.startswith("`Mine` holds `gamma` as ")
+        assert said in claim.message
+        (claim,) = homemade("BN506", affine=(kept, replace(kept, name="beta")))
+        assert claim.message.startswith("`Mine` holds `gamma` and `beta` as ")
+
+    @pytest.mark.parametrize("affine", [(), (Kept("gamma", "unknown", "no"), Kept("beta", "parameter"))])
+    def test_no_scale_and_one_that_is_not_known_are_no_fault(self, affine):
+        assert homemade("BN506", affine=affine) == []
+
+    def test_one_value_is_to_be_refused(self):
+        (claim,) = homemade("BN507", single="accepted")
+        assert (claim.where, claim.severity) == (at(7), None)
+        assert "its variance is 0" in claim.message
+        (claim,) = homemade("BN507", single="not a number")
+        assert (claim.where, claim.severity) == (at(7), "error")
+        assert "NaN" in claim.message
+        assert homemade("BN507", single="unknown") == []
+
+    def test_eval_is_to_change_nothing(self):
+        (claim,) = homemade("BN508", changed=("running_mean", "running_var"))
+        assert claim.where == at(7)
+        assert "`Mine` in eval mode changes `running_mean` and `running_var`: " in claim.message
+
+    @pytest.mark.parametrize("modeless", ["yes", "unknown"])
+    def test_one_that_knows_no_eval_mode_has_that_fault_only(self, modeless):
+        assert homemade("BN508", changed=("running_mean",), modeless=modeless) == []
+
+
 class TestUntrackedStatistics:
     def test_says_that_the_batch_decides(self):
         (claim,) = claims("BN403", untracked=(UNTRACKED,))
@@ -1392,6 +1499,12 @@ class TestUntrackedStatistics:
 
 
 NOTHING_KNOWN = Facts(
+    homemade=(
+        Homemade(at(5), "Norm"),
+        Homemade(
+            at(5), "Norm", statistics=(Kept("a", "unknown"),), affine=(Kept("b", "unknown"),), changed=("a",)
+        ),
+    ),
     norms=(BLANK, OPAQUE),
     uses=tuple(
         Use(
@@ -1485,6 +1598,23 @@ NOTHING_KNOWN = Facts(
 )
 
 EVERYTHING = Facts(
+    homemade=tuple(
+        Homemade(
+            at(5),
+            "Norm",
+            *[Deviation(1.0, cause)] * 4,
+            statistics=(Kept("mean", how, "yes"),),
+            affine=(Kept("gamma", other, "no"),),
+            single=single,
+            changed=("mean",),
+            modeless="no",
+        )
+        for cause, how, other, single in (
+            ("", "attribute", "attribute", "accepted"),
+            ("its update is left out: make it one", "not persistent", "buffer", "not a number"),
+            ("eps is missing: add it", "parameter", "parameter", "accepted"),
+        )
+    ),
     norms=(norm(momentum=0.9, eps=0.8), norm(eps=setting(0.8, position=1)), norm(eps=0)),
     uses=(
         use(chain("ReLU", "Conv2d")),

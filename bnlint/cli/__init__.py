@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 FINDINGS, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses; 0 where nothing at `--fail-on` or above was found."""
 
-COMMANDS = {"lint": "lint", "rule": "explain", "rules": "explain", "config": "settings"}
+COMMANDS = {
+    "lint": "lint",
+    "rule": "explain",
+    "rules": "explain",
+    "config": "settings",
+    "conforms": "conforms",
+}
 """Each command and the module of this package that it is in."""
 
 

@@ -109,9 +109,11 @@ def load(name: str) -> Format:
     return cast("Format", importlib.import_module(f"{__name__}.{name}"))
 
 
-def summary(findings: Sequence[Finding], checked: int, view: View, known: int = 0) -> str:
+def summary(
+    findings: Sequence[Finding], checked: int, view: View, known: int = 0, *, noun: str = "file"
+) -> str:
     """The closing line: how much was found, and in how much; `known` is what a baseline hides."""
-    files = count(checked, "file")
+    files = count(checked, noun)
     hidden = f"; {known} more in the baseline" if known else ""
     if not findings:
         hidden = f"; {count(known, 'finding')} in the baseline" if known else ""
@@ -141,13 +143,15 @@ class Report:
     """What bnlint found, and what it could not look at.
 
     `skipped` holds a line for each thing that was not looked at: silence about it would read as
-    "passed". Iterating gives the findings; `print(report)` shows them as the command line does.
+    "passed". `checked` counts what was, each of which is a `noun`. Iterating gives the findings;
+    `print(report)` shows them as the command line does.
     """
 
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
     checked: int = 0
     view: View = field(default_factory=View, repr=False)
+    noun: str = "file"
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -158,7 +162,8 @@ class Report:
     def __str__(self) -> str:
         text = load("full").render(self.findings, self.view)
         skipped = "".join(f"skipped: {line}\n" for line in self.skipped)
-        return (text + skipped + summary(self.findings, self.checked, self.view)).rstrip("\n")
+        closing = summary(self.findings, self.checked, self.view, noun=self.noun)
+        return (text + skipped + ("" if self.skipped and not self.checked else closing)).rstrip("\n")
 
     def to_json(self) -> str:
         """The findings as `--output-format json` gives them."""
