@@ -2,7 +2,7 @@
 
 How it is built and what it takes is found by trying (`build`), what its tensors are by what they do (`roles`),
 and where it differs, the cause by computing what each known mistake would give (`formulas`). All this runs the
-user's code, on small inputs and on layers of its own; the process is as it was afterwards (`isolation`).
+user's code, on small inputs and on layers of its own; the process is as it was afterwards (`undisturbed`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bnlint.homemade import smallest
 from bnlint.homemade.averages import Averages, averages, kept_size
 from bnlint.homemade.build import trials
 from bnlint.homemade.evaluation import Evaluated, evaluated, single
-from bnlint.homemade.isolation import undisturbed
+from bnlint.reference.isolation import undisturbed
 from bnlint.homemade.outputs import Gradients, Normalised, gradients, normalised
 from bnlint.homemade.places import method, place
 from bnlint.homemade.roles import roles

@@ -1,0 +1,188 @@
+"""A picture made of characters. Colours help, but its marks alone tell wrong from right."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from itertools import pairwise, zip_longest
+from typing import TYPE_CHECKING, Final
+
+from bnlint.pictures.scales import Scale, counts, edges, spanning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bnlint.demonstration import Picture, Series, Shown, Side
+
+MARKS: Final[dict[Side, str]] = {"wrong": "x", "right": "o", "truth": "·"}
+BARS: Final[dict[Side, str]] = {"wrong": "▒", "right": "█", "truth": "·"}
+STYLES: Final[dict[Side, str]] = {"wrong": "error", "right": "good", "truth": "line"}
+"""The names of styles, as the terminal has them."""
+ORDER: Final[tuple[Side, ...]] = ("truth", "wrong", "right")
+"""What is drawn later hides what was drawn before."""
+HEIGHT = 15
+"""Rows of a plot."""
+BINS = 14
+"""Rows of a histogram, about."""
+
+
+def plain(text: str, _style: str) -> str:
+    """Without colours."""
+    return text
+
+
+def render(picture: Picture, columns: int, paint: Callable[[str, str], str] = plain) -> str:
+    """The picture in so many columns."""
+    draw = {"lines": _plane, "scatter": _plane, "bars": _bars, "histogram": _histogram}[picture.kind]
+    return "\n".join(line.rstrip() for line in [picture.title, *draw(picture, columns, paint)])
+
+
+def _legend(picture: Picture, marks: dict[Side, str], paint: Callable[[str, str], str]) -> str:
+    return "   ".join(paint(f"{marks[one.side]} {one.label}", STYLES[one.side]) for one in picture.series)
+
+
+def _numbered(ticks: list[float]) -> list[str]:
+    """Numbers as short as they can be: in a row of round ones, 1e-12 is 0."""
+    size = max(map(abs, ticks), default=0.0)
+    return [f"{0.0 if abs(tick) < size * 1e-9 else tick:.4g}" for tick in ticks]
+
+
+# Lines and scatter -------------------------------------------------------------------------------------
+
+
+class _Canvas:
+    """Cells with a mark and the side that it stands for; the first row is the lowest one."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self.cells: dict[tuple[int, int], Side] = {}
+
+    def put(self, x: float, y: float, side: Side) -> None:
+        """Mark the cell at these shares of the width and the height."""
+        self.cells[round(x * (self.width - 1)), round(y * (self.height - 1))] = side
+
+    def join(self, start: tuple[float, float], end: tuple[float, float], side: Side) -> None:
+        """Mark the cells from one point to another."""
+        across, up = (end[0] - start[0]) * (self.width - 1), (end[1] - start[1]) * (self.height - 1)
+        steps = max(1, math.ceil(max(abs(across), abs(up))))
+        for step in range(steps + 1):
+            part = step / steps
+            self.put(start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1]), side)
+
+    def row(self, number: int, paint: Callable[[str, str], str]) -> str:
+        """One row as text."""
+        sides = (self.cells.get((column, number)) for column in range(self.width))
+        return "".join(paint(MARKS[side], STYLES[side]) if side else " " for side in sides)
+
+
+def _plane(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
+    """Values over x, on a canvas between two axes."""
+    ordered = sorted(picture.series, key=lambda one: ORDER.index(one.side))
+    points = [_finite(one, logarithmic=picture.logarithmic) for one in ordered]
+    across = spanning(x for found in points for x, _ in found)
+    up = spanning((y for found in points for _, y in found), logarithmic=picture.logarithmic)
+    ticks = up.ticks(5)
+    labels = dict(
+        zip((round(up.share(tick) * (HEIGHT - 1)) for tick in ticks), _numbered(ticks), strict=True)
+    )
+    margin = max(map(len, labels.values()), default=0)
+    canvas = _Canvas(max(columns - margin - 3, 20), HEIGHT)
+    for one, found in zip(ordered, points, strict=True):
+        places = [(across.share(x), up.share(y)) for x, y in found]
+        for place in places:
+            canvas.put(*place, one.side)
+        if picture.kind == "lines":
+            for start, end in pairwise(places):
+                canvas.join(start, end, one.side)
+    yield f"{picture.y}:  {_legend(picture, MARKS, paint)}"
+    for number in reversed(range(HEIGHT)):
+        label = labels.get(number, "")
+        yield f"{label:>{margin}} {'┤' if label else '│'}{canvas.row(number, paint)}"
+    yield f"{'':{margin}} └{'─' * canvas.width}"
+    yield f"{'':{margin}}  {_below(across, canvas.width)}"
+    yield f"{'':{margin}}  {picture.x:^{canvas.width}}"
+
+
+def _finite(one: Series, *, logarithmic: bool) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in one.points if math.isfinite(y) and (y > 0 or not logarithmic)]
+
+
+def _below(scale: Scale, width: int) -> str:
+    """The numbers below an axis, each with its middle where it belongs, as far as there is room."""
+    line = ""
+    ticks = scale.ticks(6)
+    for tick, text in zip(ticks, _numbered(ticks), strict=True):
+        start = min(round(scale.share(tick) * (width - 1)) - len(text) // 2, width - len(text))
+        if start >= len(line) + bool(line):
+            line = f"{line:<{max(start, 0)}}{text}"
+    return line
+
+
+# Bars --------------------------------------------------------------------------------------------------
+
+
+def _bars(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
+    """For each category a bar of each series, and its value behind it."""
+    values = [value for one in picture.series for value in one.y]
+    scale = spanning(values, logarithmic=picture.logarithmic, zero=not picture.logarithmic)
+    texts = {value: f"{value:.3g}" for value in values}
+    names = [one.label for one in picture.series]
+    left, middle = max(map(len, picture.categories)), max(map(len, names))
+    room = max(columns - left - middle - 5 - max(map(len, texts.values())), 10)
+    yield f"{picture.y}{' (logarithmic)' if picture.logarithmic else ''} by {picture.x}:"
+    for number, category in enumerate(picture.categories):
+        for one in picture.series:
+            head = category if one is picture.series[0] else ""
+            bar = _bar(scale, one.y[number], room, BARS[one.side])
+            painted = paint(bar, STYLES[one.side])
+            yield f"{head:<{left}}  {one.label:<{middle}}  {painted} {texts[one.y[number]]}"
+
+
+def _bar(scale: Scale, value: float, room: int, mark: str) -> str:
+    """A bar from 0, or from the left end where there is no 0; negative ones go to the left of it."""
+    if not math.isfinite(value) or (scale.logarithmic and value <= 0):
+        return ""
+    zero = scale.least if scale.logarithmic else 0.0
+    start, end = sorted((round(scale.share(zero) * room), round(scale.share(value) * room)))
+    return " " * start + mark * (end - start)
+
+
+# Histogram ---------------------------------------------------------------------------------------------
+
+
+def _histogram(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
+    """A row for each bin, a column for each series; the longest bar is the fullest bin of all."""
+    borders = edges((one.y for one in picture.series), BINS)
+    numbers = _numbered(borders)
+    margin = max(map(len, numbers))
+    found = [counts(one.y, borders) for one in picture.series]
+    most = max(1, *(count for one in found for count in one))
+    room = max((columns - 2 * margin - 6) // len(picture.series) - 2, 6)
+    yield f"{picture.x}; how often ({picture.y}, the longest bar is {most}):"
+    heads = (paint(f"{one.label[:room]:<{room}}", STYLES[one.side]) for one in picture.series)
+    yield f"{'':{2 * margin + 5}}{'  '.join(heads)}"
+    for row in range(len(borders) - 1):
+        bars = (
+            paint(f"{BARS[one.side] * math.ceil(room * count[row] / most):<{room}}", STYLES[one.side])
+            for one, count in zip(picture.series, found, strict=True)
+        )
+        yield f"{numbers[row]:>{margin}} … {numbers[row + 1]:<{margin}}  {'  '.join(bars)}"
+
+
+# Table -------------------------------------------------------------------------------------------------
+
+
+def table(shown: Shown, columns: int, paint: Callable[[str, str], str] = plain) -> Iterator[str]:
+    """The numbers: a line for each quantity, wrong beside right; what does not fit goes on below itself."""
+    rows = [("", *shown.columns), *((row.label, row.wrong, row.right) for row in shown.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths[0] = max(min(widths[0], columns - sum(widths[1:]) - 4), 16)
+    narrow = max((columns - widths[0] - 4) // 2, 8)
+    widths[1:] = [min(width, narrow) for width in widths[1:]]
+    for number, row in enumerate(rows):
+        cells = [textwrap.wrap(text, width) for text, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*cells, fillvalue=""):
+            texts = [f"{text:<{width}}" for text, width in zip(line, widths, strict=True)]
+            if not number:
+                texts[1:] = [paint(texts[1], STYLES["wrong"]), paint(texts[2], STYLES["right"])]
+            yield "  ".join(texts).rstrip()
