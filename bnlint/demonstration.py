@@ -32,17 +32,21 @@ Everything here is plain data, and importing it costs nothing.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEEDS = range(5)
 """The seeds on which every claim has to hold."""
 
 Side = Literal["wrong", "right", "truth"]
+ORDER: tuple[Side, ...] = ("truth", "wrong", "right")
+"""What is drawn later hides what was drawn before."""
 Kind = Literal["lines", "scatter", "bars", "histogram"]
 
 
@@ -81,7 +85,7 @@ class Picture:
 
     Kinds:
         lines: y over x, joined in the order in which they come.
-        scatter: y over x, not joined.
+        scatter: y over x, not joined, but for the side "truth".
         bars: one value of each series for each of the `categories`; the axis `y` is that of the values.
         histogram: how often the values of a series (its `y`) fall where on the axis `x`.
 
@@ -126,6 +130,26 @@ class Demonstration(Shown):
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something that can be demonstrated: a rule, or what belongs to no rule and has no code.
+
+    `bad` and `good` are code that is wrong and right, where there is such code.
+    """
+
+    code: str
+    name: str
+    summary: str
+    demonstrate: Callable[[Laboratory], Demonstration]
+    bad: str = ""
+    good: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its code, if it has one, and its name."""
+        return f"{self.code} {self.name}".strip()
+
+
 def percent(share: float) -> str:
     """0.25 as "25 %"."""
     return f"{100 * share:.0f} %"
@@ -138,6 +162,8 @@ DEMONSTRATED = os.path.join(os.path.dirname(__file__), "rules", "demonstrated.js
 @cache
 def demonstrated() -> Mapping[str, Shown]:
     """What the demonstrations printed when they were last run for the rules' pages, by code."""
+    import json
+
     with open(DEMONSTRATED, encoding="utf-8") as file:
         found: dict[str, dict[str, Any]] = json.load(file)
     return {

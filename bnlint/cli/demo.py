@@ -9,35 +9,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnlint import __version__
 from bnlint.cli import FINDINGS, Refused, say, terminal
 from bnlint.cli.progress import Bar, wanted
 from bnlint.cli.words import item, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from click.shell_completion import CompletionItem
 
-    from bnlint.demonstration import Demonstration
+    from bnlint.demonstration import Demonstration, Subject
     from bnlint.reference.laboratory import Laboratory
+    from bnlint.rule import Rule
 
-TOPICS = {"basics": "What BatchNorm computes, by hand"}
-"""Demonstrations that belong to no rule: modules of `bnlint.reference`, and what they show."""
-
-
-class Demonstrated:
-    """Something that can be demonstrated: a rule or a topic."""
-
-    def __init__(
-        self, code: str, name: str, summary: str, demonstrate: Callable[[Laboratory], Demonstration]
-    ) -> None:
-        self.code, self.name, self.summary = code, name, summary
-        self.demonstrate = demonstrate
-
-    @property
-    def title(self) -> str:
-        """Its code, if it has one, and its name."""
-        return f"{self.code} {self.name}".strip()
+TOPICS = {"basics": "What BatchNorm computes, by hand.", "benefits": "What BatchNorm is said to be good for."}
+"""What belongs to no rule: modules of `bnlint.reference` with `SUBJECTS`."""
+EXTRA = 'pip install "bnlint[demo]"'
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -46,110 +34,144 @@ def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
     return [*topics, *(item(word, text) for word, text in rules(incomplete))]
 
 
+def _drawable(_ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
+    """Refuse what no picture can be written to before anything is run."""
+    if target is not None and not target.lower().endswith((".png", ".svg")):
+        raise click.BadParameter("the name of the file has to end with .png or .svg")
+    return target
+
+
 @click.command()
 @click.argument("name", metavar="[CODE|NAME|TOPIC]", required=False, shell_complete=_complete)
+@click.option("--plot", metavar="FILE", callback=_drawable, help="Draw the plots into a file, .png or .svg.")
+@click.option("--html", metavar="FILE", help="Write a page that needs nothing else, with all that is shown.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers."
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all random numbers."
 )
 @terminal.color_option
 @click.pass_context
-def demo(ctx: click.Context, /, name: str | None, seed: int, color: bool | None) -> None:  # noqa: FBT001
+def demo(  # noqa: PLR0913
+    ctx: click.Context,
+    /,
+    name: str | None,
+    plot: str | None,
+    html: str | None,
+    seed: int,
+    color: bool | None,  # noqa: FBT001  click passes it by name
+) -> None:
     """Show what a bug does: wrong beside right, in numbers and a plot.
 
-    Without an argument all demonstrations are run, one after the other: those of the rules, and "basics".
-    Each makes a claim about its numbers, which is checked. Exit status: 0 if every claim holds, 1 if one
-    does not.
+    TOPIC is "basics", an example worked by hand, or "benefits", what BatchNorm is said to be good for. Without
+    an argument everything is shown, one after the other. Each demonstration makes a claim about its numbers,
+    which is checked. Exit status: 0 if every claim holds, 1 if one does not, 2 if something is missing.
     """
     perform = _laboratory()
-    asked = list(_asked(name))
-    broken = []
+    if plot or html:
+        _need("matplotlib", "plots in files")
+    asked = _asked(name)
+    shown = []
     bar = Bar() if wanted(quiet=False) else None
-    for number, one in enumerate(asked):
+    for number, subject in enumerate(asked):
         if bar:
-            bar(number / len(asked), one.title)
-        shown = perform(one.demonstrate, seed)
+            bar(number / len(asked), subject.title)
+        demonstration = perform(subject.demonstrate, seed)
+        shown.append((subject, demonstration))
         if bar:
             bar.close()
-        if number:
-            click.echo()
-        click.echo(_printable(_page(one, shown)), color=terminal.colors(color))
-        if not shown.holds:
-            broken.append(one.title)
-    for title in broken:
-        say(f"{title}: the claim does not hold")
+        text = ("\n" if number else "") + _page(subject, demonstration)
+        click.echo(_printable(text), color=terminal.colors(color))
+    _write(shown, plot, html, seed)
+    broken = [subject for subject, demonstration in shown if not demonstration.holds]
+    for subject in broken:
+        say(f"{subject.title}: the claim does not hold")
     ctx.exit(FINDINGS if broken else 0)
 
 
 def _laboratory() -> Callable[[Callable[[Laboratory], Demonstration], int], Demonstration]:
     """What runs a demonstration: torch is imported with it."""
-    try:
-        from bnlint.reference.laboratory import perform
-    except ModuleNotFoundError as problem:
-        if problem.name != "torch":
-            raise
-        raise Refused('demonstrations need torch: pip install "bnlint[demo]"') from None
+    _need("torch", "demonstrations")
+    from bnlint.reference.laboratory import perform
+
     return perform
 
 
-def known() -> dict[str, Demonstrated]:
-    """All that can be demonstrated by the names it answers to, topics first."""
+def _need(package: str, what: str) -> None:
+    """Refuse to go on without a package."""
+    if not _is_there(package):
+        raise Refused(f"{what} need {package}: {EXTRA}")
+
+
+def _is_there(package: str) -> bool:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        return False
+    return True
+
+
+def _asked(name: str | None) -> Sequence[Subject]:
+    """What is to be shown: the one of this name, those of a topic, or all."""
     from bnlint.rule import all_rules
 
-    found = {}
-    for name, summary in TOPICS.items():
-        module = importlib.import_module(f"bnlint.reference.{name}")
-        found[name] = Demonstrated("", name, summary, module.demonstrate)
-    for rule in all_rules():
-        if rule.demonstrate:
-            one = Demonstrated(rule.code, rule.name, rule.summary, rule.demonstrate)
-            found |= {rule.code: one, rule.name: one}
-    return found
-
-
-def _asked(name: str | None) -> Iterator[Demonstrated]:
-    """The one of this name, or all."""
-    found = known()
+    word = (name or "").strip().lower()
+    if word in TOPICS:
+        return _topic(word)
+    found = [_subject(rule) for rule in all_rules() if rule.demonstrate]
     if name is None:
-        yield from dict.fromkeys(found.values())
-        return
-    key = name.strip().upper() if name.strip().upper() in found else name.strip().lower()
-    if key not in found:
-        raise click.UsageError(_unknown(name, key, found))
-    yield found[key]
+        return [*_topic("basics"), *found, *_topic("benefits")]
+    for one in found:
+        if word in {one.code.lower(), one.name}:
+            return [one]
+    raise click.UsageError(_unknown(name, word))
 
 
-def _unknown(name: str, key: str, found: dict[str, Demonstrated]) -> str:
+def _topic(name: str) -> Sequence[Subject]:
+    """The demonstrations of a topic."""
+    if name == "benefits":
+        _need("sklearn", "the images of digits")
+    subjects: Sequence[Subject] = importlib.import_module(f"bnlint.reference.{name}").SUBJECTS
+    return subjects
+
+
+def _subject(rule: Rule) -> Subject:
+    """A rule as something to be shown."""
+    from bnlint.demonstration import Subject
+
+    assert rule.demonstrate
+    code = (textwrap.dedent(rule.section(heading)) for heading in ("Bad", "Good"))
+    return Subject(rule.code, rule.name, rule.summary, rule.demonstrate, *code)
+
+
+def _unknown(name: str, word: str) -> str:
     from bnlint.config import nearest
     from bnlint.rule import all_rules
 
-    if any(key in {rule.code.lower(), rule.name} for rule in all_rules()):
+    names = [key for rule in all_rules() for key in (rule.code, rule.name)]
+    if word in map(str.lower, names):
         return f"{name} has no demonstration"
-    return f'nothing is called "{name}", the nearest is "{nearest(name, [*found])}"'
+    return f'nothing is called "{name}", the nearest is "{nearest(name, [*TOPICS, *names])}"'
 
 
-def _page(one: Demonstrated, shown: Demonstration) -> str:
+def _page(subject: Subject, shown: Demonstration) -> str:
     """A demonstration as text: what is done, the table, the plot, the claim."""
     from bnlint.pictures import terminal as drawn
 
     width = min(terminal.width(), terminal.WIDTH)
-    head = f"{terminal.paint(one.code, 'code')} {one.name}".strip()
-    done = terminal.paint("✓", "good") if shown.holds else terminal.paint("✗", "error")
-    claim = textwrap.wrap(shown.claim, width - 2)
-    if not shown.holds:
-        claim.append(terminal.paint("This does not hold.", "error"))
-    return "\n".join(
-        [
-            f"{head}: {one.summary}",
-            "",
-            *textwrap.wrap(shown.setting, width),
-            "",
-            *drawn.table(shown, width, terminal.paint),
-            "",
-            drawn.render(shown.picture, width, terminal.paint),
-            "",
-            f"{done} " + "\n  ".join(claim),
-        ]
-    )
+    head = f"{terminal.paint(subject.code, 'code')} {subject.name}".strip()
+    mark = terminal.paint("✓", "good") if shown.holds else terminal.paint("✗", "error")
+    claim = textwrap.wrap(shown.claim if shown.holds else f"This does not hold: {shown.claim}", width - 2)
+    parts = [
+        *textwrap.wrap(subject.summary, width),
+        "",
+        *textwrap.wrap(shown.setting, width),
+        "",
+        *drawn.table(shown, width, terminal.paint),
+        "",
+        drawn.render(shown.picture, width, terminal.paint),
+        "",
+        f"{mark} " + "\n  ".join(claim),
+    ]
+    return "\n".join([head, *parts])
 
 
 _PLAIN = str.maketrans("▒█·┤│└─…✓✗²", "=#.||`-~+!2")
@@ -163,3 +185,30 @@ def _printable(text: str) -> str:
     except UnicodeEncodeError:
         return text.translate(_PLAIN)
     return text
+
+
+def _write(
+    shown: Sequence[tuple[Subject, Demonstration]], plot: str | None, html: str | None, seed: int
+) -> None:
+    """The files that were asked for."""
+    if plot:
+        from bnlint.pictures import figure
+
+        _save(plot, figure.save([demonstration.picture for _, demonstration in shown], plot))
+    if html:
+        import torch
+
+        from bnlint.pictures import page
+
+        about = f"Made by bnlint {__version__} with torch {torch.__version__}, seed {seed}."
+        _save(html, page.render(shown, about).encode())
+
+
+def _save(target: str, data: bytes) -> None:
+    from bnlint.writing import write
+
+    try:
+        write(target, data)
+    except OSError as problem:
+        raise Refused(f"{target}: cannot be written: {problem.strerror}") from problem
+    say(f"wrote {target}")

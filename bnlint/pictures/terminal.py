@@ -7,6 +7,7 @@ import textwrap
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Final
 
+from bnlint.demonstration import ORDER
 from bnlint.pictures.scales import Scale, counts, edges, spanning
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ MARKS: Final[dict[Side, str]] = {"wrong": "x", "right": "o", "truth": "·"}
 BARS: Final[dict[Side, str]] = {"wrong": "▒", "right": "█", "truth": "·"}
 STYLES: Final[dict[Side, str]] = {"wrong": "error", "right": "good", "truth": "line"}
 """The names of styles, as the terminal has them."""
-ORDER: Final[tuple[Side, ...]] = ("truth", "wrong", "right")
-"""What is drawn later hides what was drawn before."""
 HEIGHT = 15
 """Rows of a plot."""
 BINS = 14
@@ -42,9 +41,8 @@ def _legend(picture: Picture, marks: dict[Side, str], paint: Callable[[str, str]
 
 
 def _numbered(ticks: list[float]) -> list[str]:
-    """Numbers as short as they can be: in a row of round ones, 1e-12 is 0."""
-    size = max(map(abs, ticks), default=0.0)
-    return [f"{0.0 if abs(tick) < size * 1e-9 else tick:.4g}" for tick in ticks]
+    """Round numbers as short as they can be."""
+    return [f"{tick:.4g}" for tick in ticks]
 
 
 # Lines and scatter -------------------------------------------------------------------------------------
@@ -91,7 +89,7 @@ def _plane(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> 
         places = [(across.share(x), up.share(y)) for x, y in found]
         for place in places:
             canvas.put(*place, one.side)
-        if picture.kind == "lines":
+        if picture.kind == "lines" or one.side == "truth":
             for start, end in pairwise(places):
                 canvas.join(start, end, one.side)
     yield f"{picture.y}:  {_legend(picture, MARKS, paint)}"

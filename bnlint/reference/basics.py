@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bnlint.demonstration import Demonstration, Picture, Row, Series
+from bnlint.demonstration import Demonstration, Picture, Row, Series, Subject
 from bnlint.reference.steps import mini_batch_mean, mini_batch_variance, unbiased
 
 if TYPE_CHECKING:
@@ -33,22 +33,18 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             "BatchNorm normalises by the biased variance, which divides by the number of samples; "
             "`x.var(dim=0)` divides by one less, unless it is told `unbiased=False`."
         ),
-        columns=("expected by many", "BatchNorm"),
+        columns=("often expected", "BatchNorm"),
         rows=(
             *(Row(f"mean of feature {i + 1}", "", f"{mean[i]:.6g}") for i in range(3)),
             *(
                 Row(
                     f"variance of feature {i + 1}",
-                    f"{other[i]:.6g} (unbiased)",
+                    f"{other[i]:.6g} (unbiased)" + (f", {PRINTED:g} in some texts" if i == 2 else ""),
                     f"{variance[i]:.6g} (biased)",
                 )
                 for i in range(3)
             ),
-            Row("variance of feature 3 in some texts", f"{PRINTED:g}", f"{variance[2]:.6g}"),
-            *(
-                Row(f"standard deviation of feature {i + 1}, normalised", "1", f"{deviation[i]:.3f}")
-                for i in range(3)
-            ),
+            *(Row(f"deviation of feature {i + 1} afterwards", "1", f"{deviation[i]:.3f}") for i in range(3)),
         ),
         claim=(
             f"The variance of feature 3 is {variance[2]:.2f}, so texts that print {PRINTED:g} are wrong; "
@@ -67,9 +63,13 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             x="feature",
             y="standard deviation",
             series=(
-                Series("wrong", [1.0, 1.0, 1.0], name="expected"),
+                Series("wrong", [1.0, 1.0, 1.0], name="often expected"),
                 Series("right", deviation.tolist(), name="BatchNorm"),
             ),
             categories=("1", "2", "3"),
         ),
     )
+
+
+SUBJECTS = (Subject("", "basics", "What BatchNorm computes, by hand.", demonstrate),)
+"""What `bnlint demo basics` shows."""
