@@ -182,5 +182,5 @@ def table(shown: Shown, columns: int, paint: Callable[[str, str], str] = plain) 
         for line in zip_longest(*cells, fillvalue=""):
             texts = [f"{text:<{width}}" for text, width in zip(line, widths, strict=True)]
             if not number:
-                texts[1:] = [paint(texts[1], STYLES["wrong"]), paint(texts[2], STYLES["right"])]
+                texts[1:] = [paint(texts[1], STYLES["wrong"]), paint(texts[2].rstrip(), STYLES["right"])]
             yield "  ".join(texts).rstrip()
