@@ -6,7 +6,7 @@ and the order of the batches, with the standard deviation between runs. What was
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RUNS = 3
 """Runs of each setting."""
-SIDES = ("without BatchNorm", "with BatchNorm")
+SIDES, NOISE = ("without BatchNorm", "with BatchNorm"), ("without the noise", "with the noise")
 TRAINED, STEPS = 1200, 100
 """Images to learn from, of 1797; the others are for the test. Steps of training, of 32 images each."""
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -34,16 +34,16 @@ FEW, BATCHES, LONGER = 100, (4, 16), 200
 """Images that are few enough to be learned by heart, sizes of batches for them, and steps."""
 
 SETTING = (
-    f"Networks of three hidden layers of 64 ReLUs learn to read scikit-learn's digits, {TRAINED} images of 8x8, "
-    f"in {STEPS} steps of SGD with batches of 32. Shown is the share of right answers on the other "
-    f"{1797 - TRAINED} images: mean and deviation of {RUNS} runs."
+    "Networks of three hidden layers of 64 ReLUs learn to read scikit-learn's digits, "
+    f"{TRAINED} images of 8x8, in {STEPS} steps of SGD with batches of 32. Shown is the share of right "
+    f"answers on the other {1797 - TRAINED} images: mean and deviation of {RUNS} runs."
 )
 
 
 def learning_rates(lab: Laboratory) -> Demonstration:
     """Rates over more than two orders of magnitude."""
     without, with_norm = (
-        [_runs(lab, lambda rate=rate: _tested(lab, norm=norm, rate=rate)) for rate in RATES] for norm in (False, True)
+        _over(lab, RATES, partial(_tested, lab, norm=norm), "rate") for norm in (False, True)
     )
     largest = [_largest(RATES, shares) for shares in (without, with_norm)]
     best = [max(map(mean, shares)) for shares in (without, with_norm)]
@@ -52,20 +52,20 @@ def learning_rates(lab: Laboratory) -> Demonstration:
         columns=SIDES,
         rows=_rows("rate", RATES, without, with_norm),
         claim=(
-            f"Confirmed: the largest rate at which a network learns ({percent(LEARNED)} right) is {largest[1]:g} "
-            f"with BatchNorm and {largest[0]:g} without it, and the best rate of each gives {percent(best[1])} and "
-            f"{percent(best[0])}. Not confirmed: that any rate will do; 10 is too large with BatchNorm as well."
+            f"Confirmed: the largest rate at which a network learns ({percent(LEARNED)} right) is "
+            f"{largest[1]:g} with BatchNorm and {largest[0]:g} without it, and the best rate of each gives "
+            f"{percent(best[1])} and {percent(best[0])}. Not confirmed: that any rate will do; 10 is too "
+            "large with BatchNorm as well."
         ),
         holds=largest[1] >= 3 * largest[0] > 0 and best[1] > best[0] and mean(with_norm[-1]) < LEARNED,
-        picture=_picture("Right answers by learning rate", "learning rate", RATES, without, with_norm),
+        picture=_picture("Right answers by learning rate", "learning rate", RATES, (without, with_norm)),
     )
 
 
 def initialisation(lab: Laboratory) -> Demonstration:
     """Initial weights that are too small or too large by up to ten times."""
     without, with_norm = (
-        [_runs(lab, lambda factor=factor: _tested(lab, norm=norm, factor=factor)) for factor in FACTORS]
-        for norm in (False, True)
+        _over(lab, FACTORS, partial(_tested, lab, norm=norm), "factor") for norm in (False, True)
     )
     worst = [min(map(mean, shares)) for shares in (without, with_norm)]
     best = max(map(mean, with_norm))
@@ -74,54 +74,65 @@ def initialisation(lab: Laboratory) -> Demonstration:
         columns=SIDES,
         rows=_rows("initial weights times", FACTORS, without, with_norm),
         claim=(
-            f"Confirmed: over a hundredfold range of initial weights a network with BatchNorm has at least "
-            f"{percent(worst[1])} right, and one without it as little as {percent(worst[0])}, which is chance. Not "
-            f"confirmed: that they do not matter; with BatchNorm the best of them give {percent(best)}."
+            "Confirmed: over a hundredfold range of initial weights a network with BatchNorm has at least "
+            f"{percent(worst[1])} right, and one without it as little as {percent(worst[0])}, which is "
+            "chance. Not confirmed: that they do not matter; with BatchNorm the best of them give "
+            f"{percent(best)}."
         ),
         holds=worst[1] > 0.6 and worst[0] < 0.2 and best > worst[1] + 0.05,
-        picture=_picture("Right answers by initial weights", "factor", FACTORS, without, with_norm),
+        picture=_picture("Right answers by initial weights", "factor", FACTORS, (without, with_norm)),
     )
 
 
 def noise(lab: Laboratory) -> Demonstration:
     """The same steps with statistics of the batch and with those of all images, which do not fluctuate."""
     quiet, noisy = (
-        [_runs(lab, lambda batch=batch: _by_heart(lab, batch, noisy=noisy)) for batch in BATCHES]
-        for noisy in (False, True)
+        _over(lab, BATCHES, partial(_by_heart, lab, noisy=noisy), "batch") for noisy in (False, True)
     )
     gains = [mean(one) - mean(other) for one, other in zip(noisy, quiet, strict=True)]
-    spread = max(stdev(shares) for shares in (*quiet, *noisy))
+    spread = max(map(stdev, (*quiet, *noisy)))
     return Demonstration(
         setting=(
-            f"Networks of two hidden layers with BatchNorm learn {FEW} of the digits by heart, in {LONGER} steps. "
-            "The gradients are those of a small batch either way; what normalises is the batch, whose statistics "
-            f"fluctuate, or all {FEW} images. Shown is the share of right answers on other images: mean and "
-            f"deviation of {RUNS} runs, with the statistics of all {FEW} images for the test."
+            f"Networks of two hidden layers with BatchNorm learn {FEW} of the digits by heart in {LONGER} "
+            "steps. The gradients are those of a small batch either way; what normalises is the batch, "
+            f"whose statistics fluctuate, or all {FEW} images. Shown is the share of right answers on other "
+            f"images: mean and deviation of {RUNS} runs, with the statistics of all {FEW} images for the "
+            "test."
         ),
-        columns=("without the noise", "with the noise"),
+        columns=NOISE,
         rows=_rows("batches of", BATCHES, quiet, noisy),
         claim=(
-            f"Not confirmed: the noise of the batch statistics changes the right answers by {100 * gains[0]:+.1f} "
-            f"points in batches of {BATCHES[0]} and by {100 * gains[1]:+.1f} in batches of {BATCHES[1]}, and runs "
-            f"differ by up to {100 * spread:.1f} from one another: a gain cannot be told from chance."
+            "Not confirmed: the noise of the batch statistics changes the right answers by "
+            f"{100 * gains[0]:+.1f} points in batches of {BATCHES[0]} and by {100 * gains[1]:+.1f} in "
+            f"batches of {BATCHES[1]}, and runs deviate by up to {100 * spread:.1f}: no gain that could be "
+            "told from chance."
         ),
-        holds=all(abs(gain) < 0.05 and abs(gain) < 2 * spread for gain in gains),
-        picture=_picture("Right answers with and without the noise", "batch size", BATCHES, quiet, noisy),
+        holds=all(gain < min(0.04, 2 * spread) for gain in gains),
+        picture=_picture(
+            "Right answers with and without the noise", "batch size", BATCHES, (quiet, noisy), NOISE
+        ),
     )
 
 
 SUBJECTS = (
     Subject("", "learning-rates", "The promise: BatchNorm allows higher learning rates.", learning_rates),
-    Subject("", "initialisation", "The promise: with BatchNorm the initial weights matter less.", initialisation),
+    Subject(
+        "", "initialisation", "The promise: with BatchNorm the initial weights matter less.", initialisation
+    ),
     Subject("", "noise", "The promise: the noise of the batch statistics regularises.", noise),
 )
 """What `bnlint demo benefits` shows."""
 
 
-def _runs(lab: Laboratory, run: Callable[[], float]) -> list[float]:
-    """The results of several runs; each setting gets the same random numbers."""
-    lab.restart()
-    return [run() for _ in range(RUNS)]
+def _over(
+    lab: Laboratory, values: Sequence[float], run: Callable[..., float], name: str
+) -> list[list[float]]:
+    """The results of several runs for each value of a parameter; each value gets the same random numbers."""
+    found = []
+    for value in values:
+        lab.restart()
+        found.append([run(**{name: value}) for _ in range(RUNS)])
+    return found
 
 
 @cache
@@ -143,7 +154,7 @@ def _shuffled() -> tuple[Tensor, Tensor]:
 def _network(layers: int, *, norm: bool, factor: float = 1.0) -> nn.Sequential:
     """A perceptron; its weights begin as those of He et al. times a factor."""
     parts: list[nn.Module] = []
-    for layer in range(layers):
+    for _ in range(layers):
         linear = nn.Linear(64, 64)
         nn.init.kaiming_normal_(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -158,10 +169,10 @@ def _tested(lab: Laboratory, *, norm: bool, rate: float = 0.1, factor: float = 1
     images, digits = _shuffled()
     net = _network(3, norm=norm, factor=factor)
     lab.train(net, images[:TRAINED], digits[:TRAINED], steps=STEPS, batch=32, rate=rate)
-    return _right(net, images[TRAINED:], digits[TRAINED:])
+    return lab.accuracy(net.eval(), images[TRAINED:], digits[TRAINED:])
 
 
-def _by_heart(lab: Laboratory, batch: int, *, noisy: bool) -> float:
+def _by_heart(lab: Laboratory, *, batch: int, noisy: bool) -> float:
     """The share of right answers after few images were learned, each step with noise or without it."""
     images, digits = _shuffled()
     net = _network(2, norm=True)
@@ -178,12 +189,7 @@ def _by_heart(lab: Laboratory, batch: int, *, noisy: bool) -> float:
             module.momentum = 1.0
     with torch.no_grad():
         net(known)
-    return _right(net, images[TRAINED:], digits[TRAINED:])
-
-
-def _right(net: nn.Module, images: Tensor, digits: Tensor) -> float:
-    with torch.no_grad():
-        return float((net.eval()(images).argmax(1) == digits).double().mean())
+    return lab.accuracy(net.eval(), images[TRAINED:], digits[TRAINED:])
 
 
 def _largest(rates: Sequence[float], shares: Sequence[Sequence[float]]) -> float:
@@ -208,19 +214,15 @@ def _picture(
     title: str,
     x: str,
     values: Sequence[float],
-    left: Sequence[Sequence[float]],
-    right: Sequence[Sequence[float]],
+    sides: Sequence[Sequence[Sequence[float]]],
+    names: tuple[str, str] = SIDES,
 ) -> Picture:
-    noise = "batch" in x
-    names = ("without the noise", "with the noise") if noise else SIDES
+    left, right = ([100 * mean(shares) for shares in side] for side in sides)
     return Picture(
         kind="bars",
         title=title,
         x=x,
         y="right answers in %",
-        series=(
-            Series("wrong", [100 * mean(shares) for shares in left], name=names[0]),
-            Series("right", [100 * mean(shares) for shares in right], name=names[1]),
-        ),
+        series=(Series("wrong", left, name=names[0]), Series("right", right, name=names[1])),
         categories=tuple(f"{value:g}" for value in values),
     )
