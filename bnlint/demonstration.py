@@ -20,7 +20,8 @@ Below `check`, a rule's module has
    quantity: its label with its unit, its values formatted. Three digits are plenty, and `percent` is for
    shares. Where there is nothing to say, a cell is empty.
 5. `claim` is one sentence with the numbers in it; `holds` says whether they bear it out. It is computed from
-   the numbers and not from their text, with margins that seeds 0 to 4 keep and a harmless bug would not.
+   the numbers and not from their text, with margins that are kept on seeds 0 to 4, and would not be if the
+   bug did no harm.
 6. `picture` is one plot: series of the side "wrong", of the side "right", and of the side "truth" for what
    both are measured by. `Picture` says what its kinds show. It has to be read at 80 columns and
    without colour, so two or three series are enough.
