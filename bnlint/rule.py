@@ -7,7 +7,8 @@ A rule is one module of `bnlint.rules` named `bn301_tiny_batch.py`: its code is 
 - `SEVERITY`, and `ENGINES`, a string of the catalogue's marks (S source, R run, W watch, C checkpoint) or H
   where a home-made layer is compared with the reference;
 - `check(facts)`, which yields a `Claim` for each bug; or `check(facts, threshold)` and `THRESHOLD`,
-  the number at which it begins to speak, which settings may move.
+  the number at which it begins to speak, which settings may move;
+- `demonstrate(lab)`, which shows the bug with numbers (`bnlint.demonstration` says how).
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from bnlint.facts import Facts
 from bnlint.finding import Confidence, Finding, Fix, Severity, Step, Where
+
+if TYPE_CHECKING:
+    from bnlint.demonstration import Demonstration
+    from bnlint.reference.laboratory import Laboratory
 
 HEADINGS = (
     "What it finds",
@@ -75,6 +80,7 @@ class Rule:
     doc: str
     check: Callable[..., Iterable[Claim]]
     threshold: Threshold | None = None
+    demonstrate: Callable[[Laboratory], Demonstration] | None = None
 
     def claims(self, facts: Facts, threshold: float | None = None) -> Iterable[Claim]:
         """What the rule says of facts, with its own threshold or another one."""
@@ -113,6 +119,7 @@ def load(module_name: str) -> Rule:
         doc=module.__doc__ or "",
         check=module.check,
         threshold=getattr(module, "THRESHOLD", None),
+        demonstrate=getattr(module, "demonstrate", None),
     )
 
 

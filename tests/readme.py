@@ -20,13 +20,15 @@ from bnlint.rule import all_rules
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 EXAMPLE = "fixtures/bn101_missing_eval/bad_inline_test_block.py"
+SHOWN = "BN107"
 LAYER = "fixtures.bn503_wrong_running_statistics.bad_keras_momentum:BatchNorm"
 
 
 def generate(text: str) -> str:
-    """The README with its made parts made anew."""
+    """The README with its made parts made anew; without torch, what needs it stays as it is."""
     parts = {"output": output(EXAMPLE, unsaid=("--isolated",)), "rules": table()}
     if importlib.util.find_spec("torch") is not None:
+        parts["demo"] = output("demo", SHOWN, status=0)
         parts["conforms"] = output("conforms", LAYER)
     for name, part in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
@@ -37,18 +39,18 @@ def generate(text: str) -> str:
     return text
 
 
-def output(*args: str, unsaid: Sequence[str] = ()) -> str:
-    """What a command prints that finds something."""
+def output(*args: str, unsaid: Sequence[str] = (), status: int = 1) -> str:
+    """What a command prints; it has to end so."""
     plain = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR"}}
     done = subprocess.run(
         [sys.executable, "-m", "bnlint", *args, *unsaid],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         cwd=ROOT,
-        env={**plain, "COLUMNS": "100"},
+        env={**plain, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"},
     )
-    if done.returncode != 1 or "Error" in done.stderr:
+    if done.returncode != status or "Error" in done.stderr:
         raise ValueError(f"exit status {done.returncode}: {done.stderr}")
     return f"```console\n$ bnlint {' '.join(args)}\n{done.stdout}```"
 

@@ -16,8 +16,9 @@ ALLOWED = {
     "__main__": {"bnlint.cli"},
     "finding": set(),
     "facts": {"bnlint.finding"},
-    "rule": {"bnlint.facts", "bnlint.finding", "bnlint.rules"},
-    "rules": {"bnlint.facts", "bnlint.finding", "bnlint.rule"},
+    "demonstration": {"bnlint.reference"},
+    "rule": {"bnlint.demonstration", "bnlint.facts", "bnlint.finding", "bnlint.reference", "bnlint.rules"},
+    "rules": {"bnlint.demonstration", "bnlint.facts", "bnlint.finding", "bnlint.reference", "bnlint.rule"},
     "source": {"bnlint.facts", "bnlint.finding", "bnlint.source", "bnlint.writing"},
     "fingerprint": {"bnlint.finding"},
     "baseline": {
@@ -29,7 +30,8 @@ ALLOWED = {
     },
     "writing": set(),
     "homemade": {"bnlint.facts", "bnlint.finding", "bnlint.homemade", "bnlint.reference"},
-    "reference": {"bnlint.reference"},
+    "reference": {"bnlint.demonstration", "bnlint.reference"},
+    "pictures": {"bnlint.demonstration", "bnlint.pictures"},
     "report": {"bnlint.finding", "bnlint.fingerprint", "bnlint.report"},
     "config": {"bnlint.config", "bnlint.finding", "bnlint.report", "bnlint.rule", "bnlint.source"},
     "plugins": {"bnlint.config", "bnlint.finding", "bnlint.pipeline", "bnlint.plugins", "bnlint.report"},
@@ -43,7 +45,8 @@ OUTSIDE = {
     "homemade": {"torch"},
     "config": {"tomli", "tomllib"},
     "plugins": {"flake8", "pytest"},
-    "reference": {"torch"},
+    "pictures": {"matplotlib"},
+    "reference": {"sklearn", "torch"},
     "source": {"pathspec", "tomli", "yaml"},
 }
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""

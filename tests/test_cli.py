@@ -570,7 +570,8 @@ def test_rule_fits_into_the_terminal(one: rule.Rule, monkeypatch: pytest.MonkeyP
     assert wide.partition("\n\n")[2].startswith(one.doc.strip())
     monkeypatch.setenv("COLUMNS", "60")
     narrow = run("rule", one.code).stdout
-    assert "".join(narrow.split()) == "".join(wide.split())
+    before = [text.partition("\nNumbers\n")[0] for text in (wide, narrow)]  # cells of tables are wrapped
+    assert "".join(before[0].split()) == "".join(before[1].split())
     prose = [line for line in narrow.splitlines() if not line.startswith("    ") and "http" not in line]
     assert max(map(len, prose)) <= 60
 

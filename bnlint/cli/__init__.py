@@ -25,6 +25,7 @@ COMMANDS = {
     "rules": "explain",
     "config": "settings",
     "conforms": "conforms",
+    "demo": "demo",
 }
 """Each command and the module of this package that it is in."""
 

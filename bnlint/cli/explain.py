@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from bnlint.rule import Rule
 
+NUMBERS = "Numbers"
+"""The heading of what a rule's demonstration has shown."""
+
 
 @click.command()
 @click.option("--output-format", type=click.Choice(["full", "json"]), default="full", show_default=True)
@@ -89,12 +92,28 @@ def _documentation(one: Rule) -> str:
     """A rule's documentation below its code, name and severity; headings stand out."""
     from bnlint.rule import HEADINGS
 
+    headings = {*HEADINGS, NUMBERS}
     head = f"{paint(one.code, 'code')} {one.name} [{paint(one.severity, one.severity)}]"
     text = one.doc.strip()
     if one.threshold is not None:
         limit = one.threshold
         text += f"\n\nSetting: {one.name} = {limit.default} ({limit.meaning}; {limit.least} to {limit.most})"
-    lines = (
-        click.style(line, bold=True) if line.strip() in HEADINGS else line for line in _fitted(text, width())
-    )
+    fitted = [*_fitted(text, width()), *_numbers(one)]
+    lines = (click.style(line, bold=True) if line.strip() in headings else line for line in fitted)
     return "\n".join([head, "", *lines])
+
+
+def _numbers(one: Rule) -> Iterator[str]:
+    """What the rule's demonstration printed when it was last run."""
+    import textwrap
+
+    from bnlint.demonstration import demonstrated
+    from bnlint.pictures.terminal import table
+
+    shown = demonstrated().get(one.code)
+    if shown is None:
+        return
+    yield from ["", NUMBERS, "-" * len(NUMBERS)]
+    yield from textwrap.wrap(shown.setting, width())
+    yield from ["", *table(shown, width(), paint), ""]
+    yield from textwrap.wrap(f"{shown.claim} `bnlint demo {one.code}` runs it and draws a plot.", width())

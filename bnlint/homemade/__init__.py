@@ -1,9 +1,8 @@
 """A BatchNorm that somebody wrote, measured against the reference: a class or a layer in, facts out.
 
-How it is built and what it takes is found by trying (`build`), what its tensors are by what they do
-(`roles`), and where it differs, the cause by computing what each known mistake would give (`formulas`). All
-this runs the user's code, on small inputs and on layers of its own; the process is as it was afterwards
-(`isolation`).
+How it is built and what it takes is found by trying (`build`), what its tensors are by what they do (`roles`),
+and where it differs, the cause by computing what each known mistake would give (`formulas`). All this runs the
+user's code, on small inputs and on layers of its own; the process is as it was afterwards (`undisturbed`).
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from bnlint.homemade import smallest
 from bnlint.homemade.averages import Averages, averages, kept_size
 from bnlint.homemade.build import said, trials
 from bnlint.homemade.evaluation import Evaluated, evaluated, single
-from bnlint.homemade.isolation import undisturbed
 from bnlint.homemade.outputs import Gradients, Normalised, gradients, normalised
 from bnlint.homemade.places import method, place
 from bnlint.homemade.roles import roles
 from bnlint.homemade.subject import Subject
+from bnlint.reference.isolation import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the process shares with the code that is tried, and gets back as it was."""
+"""What the process shares with code that is tried or shown, and gets back as it was."""
 
 from __future__ import annotations
 

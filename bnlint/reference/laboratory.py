@@ -1,0 +1,121 @@
+"""Where demonstrations run: the reference layers, a seed, and what several demonstrations need."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bnlint.reference import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from bnlint.reference.isolation import undisturbed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from bnlint.demonstration import Demonstration
+
+
+class Laboratory:
+    """What a demonstration gets: torch, the reference layers, and random numbers that depend on `seed` alone.
+
+    Attributes:
+        seed: from which torch's generator starts.
+        torch: torch itself, for rules, which do not import it; `nn` and `functional` likewise.
+        BatchNorm1d: the reference layer for (N, C) and (N, C, L).
+        BatchNorm2d: the reference layer for (N, C, H, W).
+        BatchNorm3d: the reference layer for (N, C, D, H, W).
+
+    """
+
+    BatchNorm1d: type[Any] = BatchNorm1d
+    BatchNorm2d: type[Any] = BatchNorm2d
+    BatchNorm3d: type[Any] = BatchNorm3d
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.torch: ModuleType = torch
+        self.nn: ModuleType = nn
+        self.functional: ModuleType = nn.functional
+
+    def restart(self) -> None:
+        """Draw the same random numbers again."""
+        torch.manual_seed(self.seed)
+
+    def blobs(
+        self, samples: int, classes: int = 3, features: int = 8, spread: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Points around the centres of classes: inputs of shape (samples, features), and their classes.
+
+        Centres are drawn from N(0, 1), points from N(centre, spread²): the larger the spread, the more the
+        classes overlap. Each class has as many samples as the next, and their order is random.
+        """
+        centres = torch.randn(classes, features)
+        targets = torch.arange(samples)[torch.randperm(samples)] % classes
+        return centres[targets] + spread * torch.randn(samples, features), targets
+
+    def classifier(self, features: int = 8, hidden: int = 16, classes: int = 3) -> Any:
+        """Linear, BatchNorm, ReLU, Linear: the smallest network in which BatchNorm stands where it should."""
+        return nn.Sequential(
+            nn.Linear(features, hidden, bias=False),
+            BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+    def train(  # noqa: PLR0913
+        self,
+        net: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        steps: int = 100,
+        batch: int = 32,
+        rate: float = 0.1,
+    ) -> list[float]:
+        """Train a classifier as it stands, in the mode that it is in: `steps` of SGD; the loss of each.
+
+        Each batch is drawn at random from the samples, none of them twice in one batch.
+        """
+        optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+        losses = []
+        for _ in range(steps):
+            chosen = torch.randperm(len(inputs))[:batch]
+            loss = nn.functional.cross_entropy(net(inputs[chosen]), targets[chosen])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        return losses
+
+    def accuracy(self, net: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+        """The share of samples whose class is predicted rightly, in the mode that the network is in."""
+        with torch.no_grad():
+            return float((net(inputs).argmax(1) == targets).double().mean())
+
+
+@contextmanager
+def opened(seed: int = 0) -> Iterator[Laboratory]:
+    """A laboratory to work in: one core, double precision, and torch's generator at the seed.
+
+    Double precision, so that the digits that are shown are the same on every machine. Afterwards the process
+    is as it was: random numbers, grad mode, default type, number of threads.
+    """
+    threads = torch.get_num_threads()
+    with undisturbed():
+        try:
+            torch.set_num_threads(1)
+            torch.set_default_dtype(torch.float64)
+            lab = Laboratory(seed)
+            lab.restart()
+            yield lab
+        finally:
+            torch.set_num_threads(threads)
+
+
+def perform(demonstrate: Callable[[Any], Demonstration], seed: int = 0) -> Demonstration:
+    """Run one demonstration from a seed."""
+    with opened(seed) as lab:
+        return demonstrate(lab)
