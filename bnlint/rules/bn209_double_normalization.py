@@ -129,8 +129,9 @@ def demonstrate(lab: Laboratory) -> Demonstration:
         ),
         claim=(
             f"Behind InstanceNorm, BatchNorm changes its input by {changes[0]:.2f}, behind the convolution "
-            f"by {changes[1]:.2f}; a first BatchNorm's scale of 3 makes the output of a second {doubled[0]:.2f} "
-            f"times as large; behind GroupNorm a picture moves by {tied[0]:.2f} with its batch mates."
+            f"by {changes[1]:.2f}; a first BatchNorm's scale of 3 makes the output of a second "
+            f"{doubled[0]:.2f} times as large; behind GroupNorm a picture moves by {tied[0]:.2f} with its "
+            f"batch mates."
         ),
         holds=(
             changes[0] < 1e-3
