@@ -45,7 +45,8 @@ OUTSIDE = {
     "homemade": {"torch"},
     "config": {"tomli", "tomllib"},
     "plugins": {"flake8", "pytest"},
-    "reference": {"torch"},
+    "pictures": {"matplotlib"},
+    "reference": {"sklearn", "torch"},
     "source": {"pathspec"},
 }
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""

@@ -149,19 +149,20 @@ def _bar(scale: Scale, value: float, room: int, mark: str) -> str:
 
 
 def _histogram(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
-    """A row for each bin, a column for each series; the longest bar is the fullest bin of all."""
+    """A row for each bin, a column for each series, in which the longest bar is the fullest bin."""
     borders = edges((one.y for one in picture.series), BINS)
     numbers = _numbered(borders)
     margin = max(map(len, numbers))
+    room = max((columns - 2 * margin - 5) // len(picture.series) - 2, 6)
     found = [counts(one.y, borders) for one in picture.series]
-    most = max(1, *(count for one in found for count in one))
-    room = max((columns - 2 * margin - 6) // len(picture.series) - 2, 6)
-    yield f"{picture.x}; how often ({picture.y}, the longest bar is {most}):"
+    yield from textwrap.wrap(
+        f"{picture.x}; bars: {picture.y}, at most {' and '.join(map(str, map(max, found)))}", columns
+    )
     heads = (paint(f"{one.label[:room]:<{room}}", STYLES[one.side]) for one in picture.series)
     yield f"{'':{2 * margin + 5}}{'  '.join(heads)}"
     for row in range(len(borders) - 1):
         bars = (
-            paint(f"{BARS[one.side] * math.ceil(room * count[row] / most):<{room}}", STYLES[one.side])
+            paint(f"{BARS[one.side] * math.ceil(room * count[row] / max(count)):<{room}}", STYLES[one.side])
             for one, count in zip(picture.series, found, strict=True)
         )
         yield f"{numbers[row]:>{margin}} … {numbers[row + 1]:<{margin}}  {'  '.join(bars)}"
@@ -182,5 +183,7 @@ def table(shown: Shown, columns: int, paint: Callable[[str, str], str] = plain) 
         for line in zip_longest(*cells, fillvalue=""):
             texts = [f"{text:<{width}}" for text, width in zip(line, widths, strict=True)]
             if not number:
-                texts[1:] = [paint(texts[1], STYLES["wrong"]), paint(texts[2], STYLES["right"])]
+                for column, style in ((1, STYLES["wrong"]), (2, STYLES["right"])):
+                    pad = " " * (widths[column] - len(line[column]))
+                    texts[column] = paint(line[column], style) + pad
             yield "  ".join(texts).rstrip()
