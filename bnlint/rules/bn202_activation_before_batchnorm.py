@@ -181,7 +181,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             kind="lines",
             title="Units that ReLU lets through, as the layers below drift",
             x="mean of what the convolution makes, in deviations",
-            y="active units in %",
+            y="active in %",
             series=(
                 Series("wrong", [100 * share for share in wrong], DRIFTS, "ReLU -> BatchNorm"),
                 Series("right", [100 * share for share in right], DRIFTS, "BatchNorm -> ReLU"),

@@ -150,10 +150,10 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             kind="lines",
             title="What a bias does to BatchNorm's output",
             x="value of the bias",
-            y="mean of the output",
+            y="mean output",
             series=(
-                Series("wrong", moved[0], BIASES, "bias before BatchNorm"),
-                Series("right", moved[1], BIASES, "BatchNorm's own bias"),
+                Series("wrong", moved[0], BIASES, "bias before"),
+                Series("right", moved[1], BIASES, "BatchNorm's own"),
             ),
         ),
     )

@@ -145,10 +145,10 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             kind="scatter",
             title="What BatchNorm finds in the 16 channels",
             x="mean of the channel",
-            y="deviation of the channel",
+            y="deviation",
             series=(
                 Series("wrong", deviations[0], means[0], "behind InstanceNorm"),
-                Series("right", deviations[1], means[1], "behind the convolution"),
+                Series("right", deviations[1], means[1], "behind Conv2d"),
             ),
         ),
     )
