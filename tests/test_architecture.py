@@ -16,7 +16,7 @@ ALLOWED = {
     "__main__": {"bnlint.cli"},
     "finding": set(),
     "facts": {"bnlint.finding"},
-    "demonstration": set(),
+    "demonstration": {"bnlint.reference"},
     "rule": {"bnlint.demonstration", "bnlint.facts", "bnlint.finding", "bnlint.reference", "bnlint.rules"},
     "rules": {"bnlint.demonstration", "bnlint.facts", "bnlint.finding", "bnlint.reference", "bnlint.rule"},
     "source": {"bnlint.facts", "bnlint.finding", "bnlint.source", "bnlint.writing"},

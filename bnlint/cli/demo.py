@@ -197,11 +197,10 @@ def _write(
 
         _save(plot, figure.save([demonstration.picture for _, demonstration in shown], plot))
     if html:
-        import torch
-
+        from bnlint.cli.version import versions
         from bnlint.pictures import page
 
-        about = f"Made by bnlint {__version__} with torch {torch.__version__}, seed {seed}."
+        about = f"Made by bnlint {__version__} ({versions()}), seed {seed}."
         _save(html, page.render(shown, about).encode())
 
 

@@ -68,6 +68,9 @@ def inline(picture: Picture, salt: str) -> str:
     text = _saved([picture], "svg", salt=salt, transparent=True, metadata=_NO_DATE).decode()
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
+    text = re.sub(
+        r'<g id="[^"]*">', "<g>", text
+    )  # they are the same in every picture, and nothing refers to them
     text = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", r"font-size: \1px", text)
     for color, name in {INK: "ink", **{color: side for side, color in COLORS.items()}}.items():
         text = text.replace(color, f"var(--{name})")

@@ -33,11 +33,24 @@ def plain(text: str, _style: str) -> str:
 def render(picture: Picture, columns: int, paint: Callable[[str, str], str] = plain) -> str:
     """The picture in so many columns."""
     draw = {"lines": _plane, "scatter": _plane, "bars": _bars, "histogram": _histogram}[picture.kind]
-    return "\n".join(line.rstrip() for line in [picture.title, *draw(picture, columns, paint)])
+    lines = [*textwrap.wrap(picture.title, columns), *draw(picture, columns, paint)]
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _legend(picture: Picture, marks: dict[Side, str], paint: Callable[[str, str], str]) -> str:
-    return "   ".join(paint(f"{marks[one.side]} {one.label}", STYLES[one.side]) for one in picture.series)
+def _legend(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
+    """The axis of the values, and which mark stands for what, in as many lines as they need."""
+    texts = [
+        (f"{picture.y}:", ""),
+        *((f"{MARKS[one.side]} {one.label}", STYLES[one.side]) for one in picture.series),
+    ]
+    line, room = "", columns
+    for text, style in texts:
+        if line and room < len(text):
+            yield line.rstrip()
+            line, room = "", columns
+        line += (paint(text, style) if style else text) + "   "
+        room -= len(text) + 3
+    yield line.rstrip()
 
 
 def _numbered(ticks: list[float]) -> list[str]:
@@ -92,7 +105,7 @@ def _plane(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> 
         if picture.kind == "lines" or one.side == "truth":
             for start, end in pairwise(places):
                 canvas.join(start, end, one.side)
-    yield f"{picture.y}:  {_legend(picture, MARKS, paint)}"
+    yield from _legend(picture, columns, paint)
     for number in reversed(range(HEIGHT)):
         label = labels.get(number, "")
         yield f"{label:>{margin}} {'┤' if label else '│'}{canvas.row(number, paint)}"
