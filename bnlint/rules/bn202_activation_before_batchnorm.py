@@ -66,11 +66,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Chain, Facts, Kind, Op, Use, source_of
 from bnlint.finding import Step
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SR"
@@ -126,3 +130,61 @@ def _other_order(chain: Chain) -> list[Op]:
 def _last_word(op: Op) -> str:
     """The bare name of an activation: `torch.tanh_` and `nn.Tanh` are tanh."""
     return op.name.rpartition(".")[2].strip("_").lower()
+
+
+DRIFTS = tuple(step / 4 for step in range(-12, 13))
+"""Means of what the layer before makes, in units of its deviation."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """What the order does to the numbers that pass; which one trains better is another question."""
+    torch = lab.torch
+    made = torch.randn(32, 16, 8, 8)
+    entering = [float(made.relu().mean()), float(made.mean())]
+    after = lab.BatchNorm2d(16)(made.relu()).detach()
+    lowest = after.amin((0, 2, 3), keepdim=True)
+    level, stuck = float(lowest.mean()), float((after == lowest).double().mean())
+    off = float((lab.BatchNorm2d(16)(made) <= 0).double().mean())
+    wrong = [float((made + drift > 0).double().mean()) for drift in DRIFTS]
+    right = [float((lab.BatchNorm2d(16)(made + drift) > 0).double().mean()) for drift in DRIFTS]
+    low, high = DRIFTS.index(-2), DRIFTS.index(2)
+    return Demonstration(
+        setting=(
+            "What a convolution makes is taken to be N(0, 1), later N(d, 1) where the layers below have "
+            "drifted by d. It passes ReLU and BatchNorm2d in either order, in train mode. A unit is active "
+            "where ReLU lets it through."
+        ),
+        columns=("ReLU -> BatchNorm", "BatchNorm -> ReLU"),
+        rows=(
+            Row("mean of what enters BatchNorm", f"{entering[0]:.2f}", f"{round(entering[1], 2) + 0:.2f}"),
+            Row("outputs that share one value", f"{percent(stuck)} at {level:.2f}", f"{percent(off)} at 0"),
+            Row("active units, drift -2", percent(wrong[low]), percent(right[low])),
+            Row("active units, drift 0", percent(wrong[12]), percent(right[12])),
+            Row("active units, drift 2", percent(wrong[high]), percent(right[high])),
+        ),
+        claim=(
+            f"Behind ReLU, BatchNorm gets a mean of {entering[0]:.2f}, puts {percent(stuck)} of its outputs "
+            f"at {level:.2f}, and a drift from -2 to 2 takes the active units from {percent(wrong[low])} to "
+            f"{percent(wrong[high])}; before ReLU it keeps them at {percent(right[low])}. That is what the "
+            f"order does, not which one learns better."
+        ),
+        holds=(
+            0.38 < entering[0] < 0.42
+            and abs(entering[1]) < 0.02
+            and 0.48 < stuck < 0.52
+            and -0.71 < level < -0.65
+            and wrong[low] < 0.04
+            and wrong[high] > 0.96
+            and all(0.45 < share < 0.55 for share in right)
+        ),
+        picture=Picture(
+            kind="lines",
+            title="Units that ReLU lets through, as the layers below drift",
+            x="mean of what the convolution makes, in deviations",
+            y="active in %",
+            series=(
+                Series("wrong", [100 * share for share in wrong], DRIFTS, "ReLU -> BatchNorm"),
+                Series("right", [100 * share for share in right], DRIFTS, "BatchNorm -> ReLU"),
+            ),
+        ),
+    )

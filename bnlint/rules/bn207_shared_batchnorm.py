@@ -67,9 +67,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Shared
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SR"
@@ -94,3 +99,82 @@ def _message(fact: Shared) -> str:
         f"One {fact.norm.cls} is applied after {apart}: its running statistics mix these places and fit none "
         f"in eval mode; make a BatchNorm of its own for each."
     )
+
+
+PLACES = (-5.0, 5.0)
+"""The means of what arrives in the two places."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Two places whose inputs lie apart, with one BatchNorm and with two."""
+    one, first, second = (lab.BatchNorm2d(16) for _ in range(3))
+    shared, own = (one, one), (first, second)
+    for _ in range(100):
+        batches = _batches(lab)
+        for norms in (shared, own):
+            for norm, batch in zip(norms, batches, strict=True):
+                norm(batch)
+    batches = _batches(lab)
+    pooled = float(lab.torch.cat(batches).var((0, 2, 3)).mean())
+    wrong, right = (
+        [norm.eval()(batch).detach() for norm, batch in zip(norms, batches, strict=True)]
+        for norms in (shared, own)
+    )
+    means = [[float(out.mean()) for out in outs] for outs in (wrong, right)]
+    centre, variance = float(one.running_mean.mean()), float(one.running_var.mean())
+    owned = [float(norm.running_var.mean()) for norm in own]
+    return Demonstration(
+        setting=(
+            "In each of 100 forwards a BatchNorm2d sees N(-5, 1) in its first place and N(5, 1) in its "
+            "second, or each place has one of its own. Then both places are evaluated on new data of the "
+            "same kind."
+        ),
+        columns=("wrong: one for both", "right: one for each"),
+        rows=(
+            Row(
+                "running_mean",
+                f"{centre:.2f}",
+                " and ".join(f"{norm.running_mean.mean():.2f}" for norm in own),
+            ),
+            Row("running_var", f"{variance:.2f}", " and ".join(f"{var:.2f}" for var in owned)),
+            Row("variance of both places together", f"{pooled:.1f}", f"{pooled:.1f}"),
+            *(
+                Row(f"mean in eval mode, {name} place", f"{left:.2f}", f"{round(other, 2) + 0:.2f}")
+                for name, left, other in zip(("first", "second"), *means, strict=True)
+            ),
+        ),
+        claim=(
+            f"The shared running variance is {variance:.2f} where both places together have {pooled:.0f}, "
+            f"and in eval mode the places come out around {means[0][0]:.1f} and {means[0][1]:.1f}; with a "
+            f"BatchNorm for each, within {max(map(abs, means[1])):.2f} of 0."
+        ),
+        holds=(
+            abs(variance - 1) < 0.1
+            and abs(pooled - 26) < 1
+            and means[0][0] < -4
+            and means[0][1] > 4
+            and max(map(abs, means[1])) < 0.1
+            and all(abs(var - 1) < 0.1 for var in owned)
+        ),
+        picture=Picture(
+            kind="histogram",
+            title="What comes out in eval mode; N(0, 1) is wanted",
+            x="output of BatchNorm",
+            y="number of values",
+            series=(
+                Series("wrong", _flat(lab, wrong), name="one for both"),
+                Series("right", _flat(lab, right), name="one for each"),
+            ),
+        ),
+    )
+
+
+def _batches(lab: Laboratory) -> list[Any]:
+    """A batch for each place."""
+    return [lab.torch.randn(16, 16, 4, 4) + mean for mean in PLACES]
+
+
+def _flat(lab: Laboratory, outs: list[Any]) -> list[float]:
+    """The values of one channel in all places."""
+    values: list[float] = lab.torch.cat([out[:, 0].flatten() for out in outs]).tolist()
+    return values

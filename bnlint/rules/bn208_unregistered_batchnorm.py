@@ -63,11 +63,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Layer, Unregistered
 from bnlint.finding import Step
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SR"
@@ -111,3 +115,92 @@ def _message(found: Unregistered) -> str:
         f"{found.layer.cls} {held} `{found.owner}`: `state_dict()`, `parameters()`, `.to()` and `eval()` do "
         f"not reach it; {advice}."
     )
+
+
+BATCHES = (1, 2, 8, 32)
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """The network of the examples, its BatchNorm in a list and in a ModuleList, trained and evaluated."""
+    inputs, targets = lab.blobs(264, classes=4, features=3 * 6 * 6)
+    inputs = (inputs + targets[:, None] - 1.5).reshape(-1, 3, 6, 6)
+    nets = [_network(lab, hold) for hold in (list, lab.nn.ModuleList)]
+    shares, moved = [], []
+    for net in nets:
+        lab.restart()
+        lab.train(net, inputs[:200], targets[:200], steps=40, batch=24)
+        net.eval()
+        seen = int(net.norms[0].num_batches_tracked)
+        shares.append([_right(lab, net, inputs[200:], targets[200:], batch) for batch in BATCHES])
+        moved.append(int(net.norms[0].num_batches_tracked) - seen)
+    saved = [sum(name.startswith("norms") for name in net.state_dict()) for net in nets]
+    trained = [sum(bool((norm.weight != 1).any()) for norm in net.norms) for net in nets]
+    wrong, right = shares
+    return Demonstration(
+        setting=(
+            "A network with two BatchNorm2d learns to tell pictures of four classes, which differ in "
+            "brightness above all. After `eval()` it predicts 64 new ones, in batches of several sizes."
+        ),
+        columns=("wrong: list", "right: ModuleList"),
+        rows=(
+            *(
+                Row(f"right answers, batches of {batch}", percent(one), percent(other))
+                for batch, one, other in zip(BATCHES, wrong, right, strict=True)
+            ),
+            Row("batches that moved statistics after eval()", *map(str, moved)),
+            Row("BatchNorm layers whose scale was trained", *map(str, trained)),
+            Row("entries of BatchNorm in state_dict()", *map(str, saved)),
+        ),
+        claim=(
+            f"`eval()` does not reach BatchNorm in a list: {percent(wrong[0])} of the answers are right in "
+            f"batches of 1 and {percent(wrong[-1])} in batches of 32, where a ModuleList gives "
+            f"{percent(right[0])} and {percent(right[-1])}; `state_dict()` holds {saved[0]} of its "
+            f"{saved[1]} entries."
+        ),
+        holds=(
+            wrong[0] < 0.5
+            and wrong[-1] > wrong[0] + 0.25
+            and min(right) > 0.9
+            and len(set(right)) == 1
+            and moved[0] == sum(-(-64 // batch) for batch in BATCHES)
+            and moved[1] == 0
+            and trained == [0, 2]
+            and saved == [0, 10]
+        ),
+        picture=Picture(
+            kind="bars",
+            title="Right answers after eval()",
+            x="batch size",
+            y="right answers in %",
+            series=(
+                Series("wrong", [100 * share for share in wrong], name="list"),
+                Series("right", [100 * share for share in right], name="ModuleList"),
+            ),
+            categories=tuple(map(str, BATCHES)),
+        ),
+    )
+
+
+def _network(lab: Laboratory, hold: Any) -> Any:
+    """The network of the examples with a Linear behind it, and the `norms` in a container of this type."""
+    lab.restart()
+    nn = lab.nn
+    net = nn.Module()
+    net.conv1, net.conv2 = nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 8, 3, bias=False)
+    net.norms = hold([lab.BatchNorm2d(8), lab.BatchNorm2d(8)])
+    net.head = nn.Linear(8, 4)
+
+    def forward(x: Any) -> Any:
+        x = net.norms[0](net.conv1(x)).relu()
+        x = net.norms[1](net.conv2(x)).relu()
+        return net.head(x.mean((2, 3)))
+
+    net.forward = forward
+    return net
+
+
+def _right(lab: Laboratory, net: Any, samples: Any, targets: Any, batch: int) -> float:
+    """The share of right answers in batches of this size."""
+    with lab.torch.no_grad():
+        answers = [net(some).argmax(1) for some in samples.split(batch)]
+    return float((lab.torch.cat(answers) == targets).double().mean())

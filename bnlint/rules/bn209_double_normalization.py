@@ -52,11 +52,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Chain, Facts, Kind, Layer, Op, Use, source_of
 from bnlint.finding import Step
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "info"
 ENGINES = "SR"
@@ -97,3 +101,69 @@ def _message(use: Use, first: Op) -> str:
 
 def _evidence(first: Op) -> tuple[Step, ...]:
     return (Step(first.where, f"{first.name} is applied here"),)
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """What BatchNorm finds behind another normalisation, what it undoes, and what it brings back."""
+    torch, nn = lab.torch, lab.nn
+    inputs = torch.randn(32, 3, 10, 10) + torch.randn(32, 3, 1, 1) + 1
+    made = nn.Conv2d(3, 16, 3, bias=False)(inputs).detach()
+    arrived = [nn.InstanceNorm2d(16)(made), made]
+    changes = [float((lab.BatchNorm2d(16)(x) - x).detach().square().mean().sqrt()) for x in arrived]
+    doubled = [_deviation(lab, made, again=again) for again in (True, False)]
+    tied = [_moved_by_mates(lab, made, again=again) for again in (True, False)]
+    means, deviations = zip(
+        *((x.mean((0, 2, 3)).tolist(), x.std((0, 2, 3)).tolist()) for x in arrived), strict=True
+    )
+    return Demonstration(
+        setting=(
+            "A convolution makes 16 channels of 32 pictures. Behind it stand two normalisations "
+            "(InstanceNorm, BatchNorm or GroupNorm, and then BatchNorm2d) or one: BatchNorm2d, and in the "
+            "last row GroupNorm."
+        ),
+        columns=("wrong: two", "right: one"),
+        rows=(
+            Row("InstanceNorm first: BatchNorm changes its input by", *(f"{one:.3f}" for one in changes)),
+            Row("BatchNorm first, its scale tripled: output times", *(f"{one:.2f}" for one in doubled)),
+            Row("GroupNorm first: other batch mates move a picture by", *(f"{one:.3f}" for one in tied)),
+        ),
+        claim=(
+            f"Behind InstanceNorm, BatchNorm changes its input by {changes[0]:.2f}, behind the convolution "
+            f"by {changes[1]:.2f}; a first BatchNorm's scale of 3 makes the output of a second "
+            f"{doubled[0]:.2f} times as large; behind GroupNorm a picture moves by {tied[0]:.2f} with its "
+            f"batch mates."
+        ),
+        holds=(
+            changes[0] < 1e-3
+            and changes[1] > 0.1
+            and abs(doubled[0] - 1) < 1e-3
+            and abs(doubled[1] - 3) < 1e-9
+            and tied[0] > 0.01
+            and tied[1] == 0
+        ),
+        picture=Picture(
+            kind="scatter",
+            title="What BatchNorm finds in the 16 channels",
+            x="mean of the channel",
+            y="deviation",
+            series=(
+                Series("wrong", deviations[0], means[0], "behind InstanceNorm"),
+                Series("right", deviations[1], means[1], "behind Conv2d"),
+            ),
+        ),
+    )
+
+
+def _deviation(lab: Laboratory, made: Any, *, again: bool) -> float:
+    """How many times as large a first BatchNorm's scale of 3 makes the output; `again`: of a second one."""
+    first, second = lab.BatchNorm2d(16), lab.BatchNorm2d(16) if again else lab.nn.Identity()
+    before = second(first(made)).std()
+    first.weight.data.fill_(3)
+    return float(second(first(made)).std() / before)
+
+
+def _moved_by_mates(lab: Laboratory, made: Any, *, again: bool) -> float:
+    """How much the first picture's output differs between two batches that have it; `again`: by BatchNorm."""
+    norms = lab.nn.Sequential(lab.nn.GroupNorm(4, 16), *([lab.BatchNorm2d(16)] if again else []))
+    one, other = norms(made[:16])[0], norms(lab.torch.cat([made[:1], made[17:]]))[0]
+    return float((one - other).detach().square().mean().sqrt())
