@@ -131,8 +131,8 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     return Demonstration(
         setting=(
             "BatchNorm in train mode gets batches of vectors from N(0, 1), and of images behind a "
-            "convolution: 14x14 positions, which are alike, since each image has a colour of its own. How far "
-            "is the mean of a batch from the true one, in standard deviations? And what comes out for "
+            "convolution: 14x14 positions, which are alike, since each image has a colour of its own. How "
+            "far is the mean of a batch from the true one, in standard deviations? And what comes out for "
             "vectors?"
         ),
         columns=("wrong: 2 samples", "right: 32 samples"),
@@ -159,11 +159,11 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             kind="scatter",
             title="How far the mean of a batch is from the true mean",
             x="samples in the batch",
-            y="error in standard deviations",
+            y="error in deviations",
             series=(
                 Series("truth", [size**-0.5 for size in range(2, 65)], range(2, 65), name="1/sqrt(m)"),
                 Series("wrong", errors[:3], SIZES[:3], name="below 16"),
-                Series("right", errors[3:], SIZES[3:], name="16 and more"),
+                Series("right", errors[3:], SIZES[3:], name="16 or more"),
             ),
         ),
     )

@@ -146,7 +146,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
                 f"{single:.3f} deviations",
                 f"{float(others[:, -1].square().mean().sqrt()):.3f} deviations",
             ),
-            Row("images: colour left in the last batch", f"{colour:.2f}", f"{colours:.2f}"),
+            Row("images: colour left in the last", f"{colour:.2f}", f"{colours:.2f}"),
         ),
         claim=(
             f'With one value per channel batch {stopped + 1} raises "{said}"; with images nothing is raised, '
@@ -164,7 +164,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             kind="lines",
             title=f"How far each batch moves running_mean, in {shown} epochs",
             x="epoch",
-            y="move in standard deviations",
+            y="deviations",
             series=(
                 Series("wrong", *_by_epoch(moves[:shown]), name="last batch kept"),
                 Series("right", *_by_epoch(others[:shown]), name="drop_last=True"),

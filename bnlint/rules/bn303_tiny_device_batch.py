@@ -128,14 +128,14 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     return Demonstration(
         setting=(
             f"{STEPS} batches of {RANKS * SHARE} samples from N(0, 1) are divided among {RANKS} ranks, on "
-            f"each of which a copy of BatchNorm sees {SHARE}. SyncBatchNorm computes over all ranks, which is "
-            "what one layer does with the whole batch. Numbers are in standard deviations."
+            f"each of which a copy of BatchNorm sees {SHARE}. SyncBatchNorm computes over all ranks: that "
+            "is what one layer does with the whole batch. Numbers are in standard deviations."
         ),
         columns=(f"wrong: {RANKS} ranks of {SHARE}", "right: SyncBatchNorm"),
         rows=(
-            Row("error of the mean that is subtracted", *(f"{error:.2f}" for error in errors)),
+            Row("error of the mean", *(f"{error:.2f}" for error in errors)),
             Row("means of the ranks, apart", *(f"{value:.2f}" for value in apart)),
-            Row("error of running_mean, as rank 0 saves it", *(f"{error:.3f}" for error in saved)),
+            Row("error of running_mean on rank 0", *(f"{error:.3f}" for error in saved)),
         ),
         claim=(
             f"{RANKS} ranks of {SHARE} normalise by means that are {apart[0]:.2f} standard deviations apart "
@@ -150,15 +150,15 @@ def demonstrate(lab: Laboratory) -> Demonstration:
         ),
         picture=Picture(
             kind="scatter",
-            title=f"Means that normalise one channel, of {len(shown)} batches; the true mean is 0",
+            title="Means that normalise a channel whose true mean is 0",
             x="batch",
-            y="mean in standard deviations",
+            y="deviations",
             series=(
                 Series(
                     "wrong",
                     shares[: len(shown), :, 0].flatten().tolist(),
                     [batch for batch in shown for _ in range(RANKS)],
-                    name=f"each of {RANKS} ranks",
+                    name=f"one of {RANKS} ranks",
                 ),
                 Series("right", whole[: len(shown), 0, 0].tolist(), shown, name="SyncBatchNorm"),
             ),

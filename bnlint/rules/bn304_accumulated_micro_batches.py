@@ -134,9 +134,9 @@ def demonstrate(lab: Laboratory) -> Demonstration:
         ),
         columns=("wrong: BatchNorm", "right: GroupNorm"),
         rows=(
-            Row("distance of the gradient, relative", *(f"{value:.2f}" for value in distance)),
+            Row("error of the gradient, relative", *(f"{value:.2f}" for value in distance)),
             Row(
-                "error of the batch mean (standard deviations)",
+                "error of the mean, in deviations",
                 f"{errors[0]:.2f} ({errors[1]:.2f} in one batch)",
                 "takes none: 0",
             ),
