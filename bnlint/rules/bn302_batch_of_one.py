@@ -176,7 +176,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
 def _by_epoch(moves: Any) -> tuple[list[float], list[float]]:
     """What is moved, and when, in epochs."""
     batches = moves.shape[1]
-    times = [epoch + batch / (SAMPLES // BATCH) for epoch in range(len(moves)) for batch in range(batches)]
+    times = [epoch + (batch + 1) / batches for epoch in range(len(moves)) for batch in range(batches)]
     return moves.flatten().tolist(), times
 
 
