@@ -16,7 +16,7 @@ ALLOWED = {
     "__main__": {"bnlint.cli"},
     "finding": set(),
     "facts": {"bnlint.finding"},
-    "demonstration": set(),
+    "demonstration": {"bnlint.reference"},
     "rule": {"bnlint.demonstration", "bnlint.facts", "bnlint.finding", "bnlint.reference", "bnlint.rules"},
     "rules": {"bnlint.demonstration", "bnlint.facts", "bnlint.finding", "bnlint.reference", "bnlint.rule"},
     "source": {"bnlint.facts", "bnlint.finding", "bnlint.source", "bnlint.writing"},
@@ -45,7 +45,8 @@ OUTSIDE = {
     "homemade": {"torch"},
     "config": {"tomli", "tomllib"},
     "plugins": {"flake8", "pytest"},
-    "reference": {"torch"},
+    "pictures": {"matplotlib"},
+    "reference": {"sklearn", "torch"},
     "source": {"pathspec"},
 }
 """Who may use what is neither ours nor Python's own: each of them lives in one room."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bnlint.cli import app
 from bnlint.demonstration import DEMONSTRATED, SEEDS, Demonstration
 from bnlint.pictures import terminal
 from bnlint.rule import all_rules
@@ -18,11 +22,12 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent))
 import demonstrated
 
-from bnlint.reference import basics
+from bnlint.reference import basics, laboratory
 from bnlint.reference.laboratory import opened, perform
 
 SHOWN = [rule for rule in all_rules() if rule.demonstrate]
 SUBJECTS = {"basics": basics.demonstrate, **{rule.code: rule.demonstrate for rule in SHOWN}}
+BENEFITS = ["learning-rates", "initialisation", "noise"]
 EACH = pytest.mark.parametrize("name", SUBJECTS)
 DONE: dict[tuple[str, int], Demonstration] = {}
 
@@ -150,17 +155,121 @@ class TestLaboratory:
             assert net[1].num_batches_tracked == 60
 
 
-def test_a_claim_that_does_not_hold_is_an_error(monkeypatch, capsys):
-    import click.testing
+class TestCommand:
+    """`bnlint demo`, mostly with the demonstration that is the quickest."""
 
-    from bnlint.cli import app
+    def run(self, *arguments, **options):
+        return CliRunner().invoke(app, ["demo", *arguments], **options)
 
-    right = done("basics")
-    monkeypatch.setattr(basics, "demonstrate", lambda _lab: replace(right, holds=False))
-    result = click.testing.CliRunner().invoke(app, ["demo", "basics"])
-    assert result.exit_code == 1
-    assert "does not hold" in result.output
-    monkeypatch.undo()
-    result = click.testing.CliRunner().invoke(app, ["demo", "basics"])
-    assert result.exit_code == 0
-    assert "does not hold" not in result.output
+    def test_shows_all_of_it(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        result = self.run("basics", "--no-color")
+        assert result.exit_code == 0
+        shown = done("basics")
+        said = " ".join(result.stdout.split())
+        for text in (shown.setting, f"✓ {shown.claim}", shown.picture.title, shown.rows[1].right):
+            assert text in said
+        assert max(map(len, result.stdout.splitlines())) <= 80
+        assert "\x1b" not in result.stdout
+        assert not result.stderr
+
+    def test_colours_wrong_and_right(self):
+        assert "\x1b[" in self.run("basics", "--color", color=True).stdout
+
+    @pytest.mark.parametrize("name", ["BN404", "bn404", "momentum-convention", "Momentum-Convention"])
+    def test_knows_codes_and_names(self, name, monkeypatch):
+        monkeypatch.setattr(laboratory, "perform", lambda _demonstrate, _seed: done("BN404"))
+        result = self.run(name)
+        assert result.exit_code == 0
+        assert result.stdout.startswith("BN404 momentum-convention\n")
+
+    def test_shows_everything_without_a_name(self, monkeypatch):
+        pytest.importorskip("sklearn")
+        monkeypatch.setattr(laboratory, "perform", lambda _demonstrate, _seed: done("basics"))
+        heads = [block.split("\n")[0] for block in self.run().stdout.split("\n\n")]
+        expected = ["basics", *(f"{rule.code} {rule.name}" for rule in SHOWN), *BENEFITS]
+        assert [head for head in heads if head in expected] == expected
+
+    def test_passes_the_seed_on(self, monkeypatch):
+        seeds = []
+        monkeypatch.setattr(
+            laboratory, "perform", lambda _demonstrate, seed: seeds.append(seed) or done("basics")
+        )
+        self.run("basics")
+        self.run("basics", "--seed", "7")
+        assert seeds == [0, 7]
+
+    def test_a_claim_that_does_not_hold_is_an_error(self, monkeypatch):
+        wrong = replace(done("basics"), holds=False)
+        monkeypatch.setattr(laboratory, "perform", lambda _demonstrate, _seed: wrong)
+        result = self.run("basics")
+        assert result.exit_code == 1
+        assert "✗ This does not hold: The variance" in result.stdout
+        assert result.stderr == "bnlint: basics: the claim does not hold\n"
+
+    def test_names_the_nearest(self):
+        result = self.run("missing-evil")
+        assert result.exit_code == 2
+        assert 'nothing is called "missing-evil", the nearest is "missing-eval"' in result.stderr
+
+    def test_writes_files(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        plot, page = tmp_path / "plot.PNG", tmp_path / "page.html"
+        result = self.run("basics", "--plot", str(plot), "--html", str(page))
+        assert result.exit_code == 0
+        assert plot.read_bytes().startswith(b"\x89PNG")
+        text = page.read_text(encoding="utf-8")
+        assert done("basics").claim in text
+        assert "seed 0" in text
+        assert result.stderr == f"bnlint: wrote {plot}\nbnlint: wrote {page}\n"
+
+    def test_refuses_other_pictures_before_it_runs(self, tmp_path):
+        result = self.run("basics", "--plot", str(tmp_path / "plot.gif"))
+        assert result.exit_code == 2
+        assert ".png or .svg" in result.stderr
+        assert not result.stdout
+
+    def test_says_what_cannot_be_written(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        result = self.run("basics", "--plot", str(tmp_path / "nowhere" / "plot.png"))
+        assert result.exit_code == 2
+        assert "cannot be written: No such file or directory" in result.stderr
+
+    @pytest.mark.parametrize("package", ["torch", "matplotlib", "sklearn"])
+    def test_says_what_is_missing(self, package, monkeypatch, tmp_path):
+        monkeypatch.setattr("bnlint.cli.demo._is_there", lambda name: name != package)
+        result = self.run("benefits", "--html", str(tmp_path / "page.html"))
+        assert result.exit_code == 2
+        assert f'need {package}: pip install "bnlint[demo]"' in result.stderr
+        assert not result.stdout
+
+    def test_does_without_signs_that_cannot_be_shown(self):
+        process = subprocess.run(
+            [sys.executable, "-m", "bnlint", "demo", "basics"],
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
+            capture_output=True,
+            check=True,
+        )
+        text = process.stdout.decode("ascii")
+        assert "+ The variance" in text
+        assert "===" in text
+        assert "\\u" not in text
+
+
+def test_the_benefits_are_measured():
+    """Once: they take seconds, and are no rule's."""
+    pytest.importorskip("sklearn")
+    from bnlint.reference import benefits
+
+    for subject in benefits.SUBJECTS:
+        shown = perform(subject.demonstrate)
+        assert shown.holds, shown.claim
+        assert "onfirmed: " in shown.claim
+        assert all("±" in cell for row in shown.rows for cell in (row.wrong, row.right))
+    assert [subject.name for subject in benefits.SUBJECTS] == BENEFITS
+
+
+def test_the_laboratory_knows_how_many_are_right():
+    with opened() as lab:
+        answers = lab.torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+        assert lab.accuracy(torch.nn.Identity(), answers, lab.torch.tensor([0, 1, 1, 0])) == 0.75

@@ -50,20 +50,21 @@ def _drawable(_ctx: click.Context, _param: click.Parameter, target: str | None) 
 )
 @terminal.color_option
 @click.pass_context
-def demo(  # noqa: PLR0913
+def demo(  # noqa: PLR0913, PLR0917  click passes them by name
     ctx: click.Context,
     /,
     name: str | None,
     plot: str | None,
     html: str | None,
     seed: int,
-    color: bool | None,  # noqa: FBT001  click passes it by name
+    color: bool | None,  # noqa: FBT001
 ) -> None:
     """Show what a bug does: wrong beside right, in numbers and a plot.
 
-    TOPIC is "basics", an example worked by hand, or "benefits", what BatchNorm is said to be good for. Without
-    an argument everything is shown, one after the other. Each demonstration makes a claim about its numbers,
-    which is checked. Exit status: 0 if every claim holds, 1 if one does not, 2 if something is missing.
+    TOPIC is "basics", an example worked by hand, or "benefits", what BatchNorm is said to be good for.
+    Without an argument everything is shown, one after the other. Each demonstration makes a claim about
+    its numbers, which is checked. Exit status: 0 if every claim holds, 1 if one does not, 2 if something
+    is missing.
     """
     perform = _laboratory()
     if plot or html:
@@ -196,11 +197,10 @@ def _write(
 
         _save(plot, figure.save([demonstration.picture for _, demonstration in shown], plot))
     if html:
-        import torch
-
+        from bnlint.cli.version import versions
         from bnlint.pictures import page
 
-        about = f"Made by bnlint {__version__} with torch {torch.__version__}, seed {seed}."
+        about = f"Made by bnlint {__version__} ({versions()}), seed {seed}."
         _save(html, page.render(shown, about).encode())
 
 

@@ -68,6 +68,9 @@ def inline(picture: Picture, salt: str) -> str:
     text = _saved([picture], "svg", salt=salt, transparent=True, metadata=_NO_DATE).decode()
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
+    text = re.sub(
+        r'<g id="[^"]*">', "<g>", text
+    )  # they are the same in every picture, and nothing refers to them
     text = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", r"font-size: \1px", text)
     for color, name in {INK: "ink", **{color: side for side, color in COLORS.items()}}.items():
         text = text.replace(color, f"var(--{name})")
@@ -78,7 +81,8 @@ def _saved(pictures: Sequence[Picture], kind: str, salt: str = "bnlint", **optio
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context({**STYLE, "svg.hashsalt": salt}):
+    style: dict[Any, Any] = {**STYLE, "svg.hashsalt": salt}
+    with rc_context(style):
         _figure(pictures).savefig(buffer, format=kind, **options)
     return buffer.getvalue()
 
@@ -104,7 +108,9 @@ def _draw(axes: Axes, picture: Picture) -> None:
     axes.set_ylabel(picture.y)
     if picture.logarithmic:
         axes.set_yscale("log")
-    {"lines": _lines, "scatter": _scatter, "bars": _bars, "histogram": _histogram}[picture.kind](axes, picture)
+    {"lines": _lines, "scatter": _scatter, "bars": _bars, "histogram": _histogram}[picture.kind](
+        axes, picture
+    )
     rows = len(picture.series) if sum(len(one.label) for one in picture.series) > WIDE else 1
     axes.set_title(textwrap.fill(picture.title, 60), loc="left", pad=6 + 16 * rows)
     axes.legend(
@@ -131,7 +137,11 @@ def _scatter(axes: Axes, picture: Picture) -> None:
 def _plot(axes: Axes, one: Series, dashes: str, marker: str) -> None:
     """The points of a series, joined where there are dashes for it; the right ones lie on top."""
     x, y = zip(*one.points, strict=True)
-    look = {"color": COLORS[one.side], "zorder": 2 + ORDER.index(one.side), "label": one.label}
+    look: dict[str, Any] = {
+        "color": COLORS[one.side],
+        "zorder": 2 + ORDER.index(one.side),
+        "label": one.label,
+    }
     axes.plot(x, y, linestyle=dashes, marker=marker, markersize=4, linewidth=1.4, **look)
 
 

@@ -35,16 +35,23 @@ a { color: var(--right); }
 nav ul { columns: 17rem; padding: 0; list-style: none; }
 nav li { break-inside: avoid; }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 0.85em; }
-pre { overflow-x: auto; padding: 0.75rem; border: 1px solid var(--line); border-radius: 6px; margin: 0.25rem 0; }
+pre {
+  overflow-x: auto; padding: 0.75rem; margin: 0.25rem 0; border: 1px solid var(--line); border-radius: 6px;
+}
 section {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: clamp(0.75rem, 2vw, 1.5rem); margin: 1.5rem 0;
 }
-.halves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem; }
+.halves {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem;
+}
 .halves > * { min-width: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.75rem 0.3rem 0; border-bottom: 1px solid var(--line); }
+th, td {
+  text-align: left; vertical-align: top; padding: 0.3rem 0.75rem 0.3rem 0;
+  border-bottom: 1px solid var(--line);
+}
 td { font-variant-numeric: tabular-nums; }
 tbody th { font-weight: normal; }
 .wrong { color: var(--wrong); }
@@ -97,7 +104,9 @@ def _section(subject: Subject, shown: Demonstration) -> Iterator[str]:
     yield f'<p class="soft">{_text(shown.setting)}</p>'
     yield '<div class="halves"><div>'
     yield from _table(shown)
-    mark = '<span class="right">✓</span>' if shown.holds else '<span class="wrong">✗ This does not hold:</span>'
+    mark = (
+        '<span class="right">✓</span>' if shown.holds else '<span class="wrong">✗ This does not hold:</span>'
+    )
     yield f'<p class="claim">{mark} {_text(shown.claim)}</p>'
     yield "</div><div>"
     picture = figure.inline(shown.picture, subject.name)
@@ -111,7 +120,8 @@ def _section(subject: Subject, shown: Demonstration) -> Iterator[str]:
 def _table(shown: Demonstration) -> Iterator[str]:
     wrong, right = map(_text, shown.columns)
     yield '<div class="scroll"><table>'
-    yield f'<thead><tr><td></td><th class="wrong">{wrong}</th><th class="right">{right}</th></tr></thead><tbody>'
+    heads = f'<th class="wrong">{wrong}</th><th class="right">{right}</th>'
+    yield f"<thead><tr><td></td>{heads}</tr></thead><tbody>"
     for row in shown.rows:
         cells = f"<td>{_text(row.wrong)}</td><td>{_text(row.right)}</td>"
         yield f'<tr><th scope="row">{_text(row.label)}</th>{cells}</tr>'

@@ -33,11 +33,24 @@ def plain(text: str, _style: str) -> str:
 def render(picture: Picture, columns: int, paint: Callable[[str, str], str] = plain) -> str:
     """The picture in so many columns."""
     draw = {"lines": _plane, "scatter": _plane, "bars": _bars, "histogram": _histogram}[picture.kind]
-    return "\n".join(line.rstrip() for line in [picture.title, *draw(picture, columns, paint)])
+    lines = [*textwrap.wrap(picture.title, columns), *draw(picture, columns, paint)]
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _legend(picture: Picture, marks: dict[Side, str], paint: Callable[[str, str], str]) -> str:
-    return "   ".join(paint(f"{marks[one.side]} {one.label}", STYLES[one.side]) for one in picture.series)
+def _legend(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
+    """The axis of the values, and which mark stands for what, in as many lines as they need."""
+    texts = [
+        (f"{picture.y}:", ""),
+        *((f"{MARKS[one.side]} {one.label}", STYLES[one.side]) for one in picture.series),
+    ]
+    line, room = "", columns
+    for text, style in texts:
+        if line and room < len(text):
+            yield line.rstrip()
+            line, room = "", columns
+        line += (paint(text, style) if style else text) + "   "
+        room -= len(text) + 3
+    yield line.rstrip()
 
 
 def _numbered(ticks: list[float]) -> list[str]:
@@ -92,7 +105,7 @@ def _plane(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> 
         if picture.kind == "lines" or one.side == "truth":
             for start, end in pairwise(places):
                 canvas.join(start, end, one.side)
-    yield f"{picture.y}:  {_legend(picture, MARKS, paint)}"
+    yield from _legend(picture, columns, paint)
     for number in reversed(range(HEIGHT)):
         label = labels.get(number, "")
         yield f"{label:>{margin}} {'┤' if label else '│'}{canvas.row(number, paint)}"
@@ -149,19 +162,20 @@ def _bar(scale: Scale, value: float, room: int, mark: str) -> str:
 
 
 def _histogram(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
-    """A row for each bin, a column for each series; the longest bar is the fullest bin of all."""
+    """A row for each bin, a column for each series, in which the longest bar is the fullest bin."""
     borders = edges((one.y for one in picture.series), BINS)
     numbers = _numbered(borders)
     margin = max(map(len, numbers))
+    room = max((columns - 2 * margin - 5) // len(picture.series) - 2, 6)
     found = [counts(one.y, borders) for one in picture.series]
-    most = max(1, *(count for one in found for count in one))
-    room = max((columns - 2 * margin - 6) // len(picture.series) - 2, 6)
-    yield f"{picture.x}; how often ({picture.y}, the longest bar is {most}):"
+    yield from textwrap.wrap(
+        f"{picture.x}; bars: {picture.y}, at most {' and '.join(map(str, map(max, found)))}", columns
+    )
     heads = (paint(f"{one.label[:room]:<{room}}", STYLES[one.side]) for one in picture.series)
     yield f"{'':{2 * margin + 5}}{'  '.join(heads)}"
     for row in range(len(borders) - 1):
         bars = (
-            paint(f"{BARS[one.side] * math.ceil(room * count[row] / most):<{room}}", STYLES[one.side])
+            paint(f"{BARS[one.side] * math.ceil(room * count[row] / max(count)):<{room}}", STYLES[one.side])
             for one, count in zip(picture.series, found, strict=True)
         )
         yield f"{numbers[row]:>{margin}} … {numbers[row + 1]:<{margin}}  {'  '.join(bars)}"
@@ -182,5 +196,7 @@ def table(shown: Shown, columns: int, paint: Callable[[str, str], str] = plain) 
         for line in zip_longest(*cells, fillvalue=""):
             texts = [f"{text:<{width}}" for text, width in zip(line, widths, strict=True)]
             if not number:
-                texts[1:] = [paint(texts[1], STYLES["wrong"]), paint(texts[2], STYLES["right"])]
+                for column, style in ((1, STYLES["wrong"]), (2, STYLES["right"])):
+                    pad = " " * (widths[column] - len(line[column]))
+                    texts[column] = paint(line[column], style) + pad
             yield "  ".join(texts).rstrip()

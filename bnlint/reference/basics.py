@@ -36,15 +36,10 @@ def demonstrate(lab: Laboratory) -> Demonstration:
         columns=("often expected", "BatchNorm"),
         rows=(
             *(Row(f"mean of feature {i + 1}", "", f"{mean[i]:.6g}") for i in range(3)),
-            *(
-                Row(
-                    f"variance of feature {i + 1}",
-                    f"{other[i]:.6g} (unbiased)" + (f", {PRINTED:g} in some texts" if i == 2 else ""),
-                    f"{variance[i]:.6g} (biased)",
-                )
-                for i in range(3)
-            ),
-            *(Row(f"deviation of feature {i + 1} afterwards", "1", f"{deviation[i]:.3f}") for i in range(3)),
+            Row("variance of feature 1", f"{other[0]:.6g}", f"{variance[0]:.6g}"),
+            Row("variance of feature 2", f"{other[1]:.6g}", f"{variance[1]:.6g}"),
+            Row("variance of feature 3", f"{other[2]:.6g}, or {PRINTED:g}", f"{variance[2]:.6g}"),
+            *(Row(f"deviation of feature {i + 1}, normalised", "1", f"{deviation[i]:.3f}") for i in range(3)),
         ),
         claim=(
             f"The variance of feature 3 is {variance[2]:.2f}, so texts that print {PRINTED:g} are wrong; "

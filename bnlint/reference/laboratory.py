@@ -76,7 +76,7 @@ class Laboratory:
             means.append(norm.running_mean.clone())
         return float(torch.stack(means).square().mean().sqrt())
 
-    def classifier(self, features: int = 8, hidden: int = 16, classes: int = 3) -> nn.Sequential:
+    def classifier(self, features: int = 8, hidden: int = 16, classes: int = 3) -> Any:
         """Linear, BatchNorm, ReLU, Linear: the smallest network in which BatchNorm stands where it should."""
         return nn.Sequential(
             nn.Linear(features, hidden, bias=False),
@@ -116,6 +116,11 @@ class Laboratory:
             optimizer.step()
             losses.append(float(loss.detach()))
         return losses
+
+    def accuracy(self, net: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+        """The share of samples whose class is predicted rightly, in the mode that the network is in."""
+        with torch.no_grad():
+            return float((net(inputs).argmax(1) == targets).double().mean())
 
 
 @contextmanager

@@ -138,7 +138,7 @@ BATCHES = (2, 4, 8, 32)
 
 def demonstrate(lab: Laboratory) -> Demonstration:
     """The same samples among other batch mates, in either mode."""
-    inputs, targets = lab.blobs(600, classes=10, spread=0.5)
+    inputs, targets = lab.blobs(500, classes=10, spread=0.5)
     net = lab.classifier(classes=10)
     lab.train(net, inputs[:300], targets[:300])
     test = inputs[300:]
@@ -146,7 +146,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     right = [_changed(lab, net.eval(), test, batch) for batch in BATCHES]
     return Demonstration(
         setting=(
-            "A classifier (Linear, BatchNorm, ReLU, Linear) has learned to tell ten classes. 300 new samples "
+            "A classifier (Linear, BatchNorm, ReLU, Linear) has learned to tell ten classes. 200 new samples "
             "are predicted twice, each time in another random order, so that each sample gets other batch "
             "mates. How often does the predicted class change?"
         ),

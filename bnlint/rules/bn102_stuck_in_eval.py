@@ -80,10 +80,16 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
+from typing import TYPE_CHECKING
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Forward, assumption
 from bnlint.finding import Step
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SW"
@@ -119,3 +125,61 @@ def _evidence(forward: Forward) -> tuple[Step, ...]:
     trains = Step(forward.where, f"`{forward.model}` trains here, in eval mode from the second pass on")
     loop = () if forward.loop is None else (Step(forward.loop, "this loop comes back to it"),)
     return (*forward.path, trains, *loop)
+
+
+EPOCHS, STEPS = 10, 10
+"""Of training, and how many steps each has."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Ten epochs, each with an evaluation behind it, with `train()` before all of them or before each."""
+    (wrong, counted), (right, counted_right) = (_deviations(lab, again=again) for again in (False, True))
+    return Demonstration(
+        setting=(
+            f"A classifier (Linear, BatchNorm, ReLU, Linear) is trained for {EPOCHS} epochs of {STEPS} "
+            "steps, and evaluated after each. Measured is the standard deviation of what BatchNorm has "
+            "normalised in training, before scale and shift; it should be 1."
+        ),
+        columns=("wrong: train() once", "right: train() each epoch"),
+        rows=(
+            Row("num_batches_tracked in the end", f"{counted}", f"{counted_right}"),
+            Row("deviation after the first epoch", f"{wrong[0]:.2f}", f"{right[0]:.2f}"),
+            Row("deviation after the last epoch", f"{wrong[-1]:.2f}", f"{right[-1]:.2f}"),
+        ),
+        claim=(
+            f"After the first eval() num_batches_tracked stands still at {counted}, and what BatchNorm "
+            f"normalises has a standard deviation of {wrong[-1]:.2f} in the end; with train() in each epoch "
+            f"it is {right[-1]:.2f}."
+        ),
+        holds=(counted, counted_right) == (STEPS, EPOCHS * STEPS)
+        and wrong[-1] > 1.2
+        and abs(right[-1] - 1) < 0.01,
+        picture=Picture(
+            kind="lines",
+            title="Standard deviation of what BatchNorm has normalised",
+            x="epoch",
+            y="standard deviation",
+            series=(
+                Series("wrong", wrong, x=range(1, EPOCHS + 1), name="train() once"),
+                Series("right", right, x=range(1, EPOCHS + 1), name="train() each epoch"),
+            ),
+        ),
+    )
+
+
+def _deviations(lab: Laboratory, *, again: bool) -> tuple[list[float], int]:
+    """The deviation after each epoch; how many batches BatchNorm has counted in the end."""
+    lab.restart()
+    inputs, targets = lab.blobs(640)
+    net = lab.classifier()
+    deviations = []
+    net.train()
+    for _ in range(EPOCHS):
+        if again:
+            net.train()
+        lab.train(net, inputs, targets, steps=STEPS, rate=0.5)
+        with lab.torch.no_grad():
+            normalised = deepcopy(net)[:2](inputs) / net[1].weight
+            net.eval()(inputs)
+        deviations.append(float(normalised.std(dim=0).mean()))
+    return deviations, int(net[1].num_batches_tracked)

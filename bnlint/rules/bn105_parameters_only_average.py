@@ -80,10 +80,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from copy import deepcopy
+from typing import TYPE_CHECKING, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Average, Facts
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SW"
@@ -108,3 +113,62 @@ def _message(average: Average) -> str:
         f"Only the parameters are averaged into `{average.model}`, which is called in eval mode: BatchNorm's "
         f"`running_mean` and `running_var` are buffers and do not follow; {ADVICE[average.how]}."
     )
+
+
+STEPS, DECAY = 200, 0.9
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """A teacher follows a student by its parameters alone, or by its buffers, too."""
+    student, wrong, right = _accuracies(lab)
+    return Demonstration(
+        setting=(
+            f"A classifier (Linear, BatchNorm, ReLU, Linear) learns ten classes in {STEPS} steps, from "
+            f"inputs around 4, and a copy of it averages its parameters with a decay of {DECAY}. Every ten "
+            "steps the copy is asked in eval mode."
+        ),
+        columns=("wrong: parameters()", "right: buffers() as well"),
+        rows=(
+            Row("right answers of the copy in the end", percent(wrong[-1]), percent(right[-1])),
+            Row("right answers of the student", percent(student), percent(student)),
+        ),
+        claim=(
+            f"The copy that averages parameters() alone has {percent(wrong[-1])} right, the one that "
+            f"copies buffers() as well {percent(right[-1])}; the student itself has {percent(student)}."
+        ),
+        holds=wrong[-1] < student - 0.15 and abs(right[-1] - student) < 0.05,
+        picture=Picture(
+            kind="lines",
+            title="Right answers of the averaged copy in eval mode",
+            x="step",
+            y="right answers in %",
+            series=(
+                Series("wrong", [100 * share for share in wrong], x=_ASKED, name="parameters()"),
+                Series("right", [100 * share for share in right], x=_ASKED, name="buffers() as well"),
+            ),
+        ),
+    )
+
+
+_ASKED = range(10, STEPS + 1, 10)
+"""After which steps the copy is asked."""
+
+
+def _accuracies(lab: Laboratory) -> tuple[float, list[float], list[float]]:
+    """Right answers of the student in the end, and of both copies every ten steps."""
+    inputs, targets = lab.blobs(600, classes=10, spread=0.4)
+    inputs = 4 + 2 * inputs
+    net = lab.classifier(classes=10)
+    copies = [deepcopy(net), deepcopy(net)]
+    shares: tuple[list[float], list[float]] = ([], [])
+    for step in range(1, STEPS + 1):
+        lab.train(net, inputs, targets, steps=1)
+        for copy in copies:
+            for slow, fast in zip(copy.parameters(), net.parameters(), strict=True):
+                slow.data.mul_(DECAY).add_(fast.data, alpha=1 - DECAY)
+        for slow, fast in zip(copies[1].buffers(), net.buffers(), strict=True):
+            slow.copy_(fast)
+        if step in _ASKED:
+            for copy, found in zip(copies, shares, strict=True):
+                found.append(lab.accuracy(copy.eval(), inputs, targets))
+    return lab.accuracy(net.eval(), inputs, targets), *shares

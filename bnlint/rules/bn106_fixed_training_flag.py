@@ -73,9 +73,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Computed, Facts, Setting
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SR"
@@ -111,3 +117,59 @@ def _defect(norm: Computed) -> str | None:
                 f"a sample's output depends on its batch; keep running statistics and use them in eval mode."
             )
     return None
+
+
+TIMES = 200
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """One sample is asked for many times in eval mode, each time among others."""
+    norm = lab.BatchNorm1d(4)
+    for _ in range(100):
+        norm(lab.torch.randn(16, 4))
+    sample = lab.torch.randn(1, 4)
+    wrong, wrong_moved = _answers(lab, norm, sample, fixed=True)
+    right, right_moved = _answers(lab, norm, sample, fixed=False)
+    spread = [float(lab.torch.tensor(answers).std()) for answers in (wrong, right)]
+    return Demonstration(
+        setting=(
+            "A BatchNorm1d has learned the statistics of N(0, 1). In eval mode one sample is normalised "
+            f"{TIMES} times, each time in a batch with 7 others from N(0, 1): with training=True whatever "
+            "the mode, and with self.training passed on."
+        ),
+        columns=("wrong: training=True", "right: self.training"),
+        rows=(
+            Row("spread of the answer (standard deviation)", f"{spread[0]:.2f}", f"{spread[1]:.2f}"),
+            Row("least answer", f"{min(wrong):.2f}", f"{min(right):.2f}"),
+            Row("greatest answer", f"{max(wrong):.2f}", f"{max(right):.2f}"),
+            Row("change of running_mean by evaluating", f"{wrong_moved:.2f}", f"{right_moved:.2f}"),
+        ),
+        claim=(
+            f"With training=True one and the same sample is answered by anything from {min(wrong):.2f} "
+            f"to {max(wrong):.2f} in eval mode, and the running mean moves; with self.training always by "
+            f"{right[0]:.2f}."
+        ),
+        holds=spread[0] > 0.1 and wrong_moved > 0.01 and (right_moved, spread[1] < 1e-12) == (0, True),
+        picture=Picture(
+            kind="histogram",
+            title="One sample, normalised among other samples in eval mode",
+            x="first channel of the output",
+            y="answers",
+            series=(
+                Series("wrong", wrong, name="training=True"),
+                Series("right", right, name="self.training"),
+            ),
+        ),
+    )
+
+
+def _answers(lab: Laboratory, norm: Any, sample: Any, *, fixed: bool) -> tuple[list[float], float]:
+    """The first channel of each answer, and how far the evaluation has moved its running mean."""
+    lab.restart()
+    norm = deepcopy(norm).eval()
+    before, answers = norm.running_mean.clone(), []
+    for _ in range(TIMES):
+        x = lab.torch.cat([sample, lab.torch.randn(7, 4)])
+        norm.train(fixed)  # training=True wins over the mode
+        answers.append(float(norm(x)[0, 0].detach()))
+    return answers, float((norm.running_mean - before).abs().max())

@@ -69,9 +69,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Override
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SR"
@@ -110,3 +115,63 @@ def _defect(override: Override) -> Iterator[Claim]:
                 f"the module; end it with `return self`."
             )
             yield Claim(override.where, message, severity="warning")
+
+
+BATCHES, SHIFT = 20, 2.0
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Shifted data are evaluated by two networks that were told `eval()`."""
+
+    class Ignoring(lab.nn.Sequential):  # type: ignore[misc, name-defined]
+        """As the Bad example."""
+
+        def train(self, mode: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002
+            return super().train(mode=True)
+
+    wrong, right = (_running_means(lab, kind) for kind in (Ignoring, lab.nn.Sequential))
+    expected = SHIFT * (1 - 0.9**BATCHES)
+    return Demonstration(
+        setting=(
+            "A BatchNorm1d has learned the statistics of N(0, 1). Then eval() is called on the network "
+            f"around it, and {BATCHES} batches from N({SHIFT:g}, 1) are evaluated. One network overrides "
+            "train() and ignores mode."
+        ),
+        columns=("wrong: mode is ignored", "right: mode is passed on"),
+        rows=(
+            Row("running_mean before the evaluation", f"{wrong[0]:.2f}", f"{right[0]:.2f}"),
+            Row("running_mean after the evaluation", f"{wrong[-1]:.2f}", f"{right[-1]:.2f}"),
+        ),
+        claim=(
+            f"In spite of eval() the running mean goes from {wrong[0]:.2f} to {wrong[-1]:.2f} where train() "
+            f"ignores mode (d(1 - 0.9^k) is {expected:.2f}); where it is passed on, the mean stays at "
+            f"{right[-1]:.2f}."
+        ),
+        holds=abs(wrong[-1] - wrong[0] * 0.9**BATCHES - expected) < 0.1 and right[-1] == right[0],
+        picture=Picture(
+            kind="lines",
+            title="running_mean while shifted data are evaluated",
+            x="evaluated batches",
+            y="running_mean",
+            series=(
+                Series("wrong", wrong, name="mode is ignored"),
+                Series("right", right, name="mode is passed on"),
+            ),
+        ),
+    )
+
+
+def _running_means(lab: Laboratory, kind: Any) -> list[float]:
+    """The running mean, averaged over channels, before the evaluation and after each batch of it."""
+    lab.restart()
+    norm = lab.BatchNorm1d(16)
+    net = kind(norm)
+    net.train()
+    for _ in range(100):
+        net(lab.torch.randn(32, 16))
+    net.eval()
+    means = [float(norm.running_mean.mean())]
+    for _ in range(BATCHES):
+        net(lab.torch.randn(32, 16) + SHIFT)
+        means.append(float(norm.running_mean.mean()))
+    return means

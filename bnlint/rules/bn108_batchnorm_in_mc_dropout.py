@@ -86,9 +86,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SW"
@@ -104,3 +109,63 @@ def check(facts: Facts) -> Iterator[Claim]:
                 "the Dropout modules only."
             )
             yield Claim(found.where, message, (*found.path, found.why))
+
+
+PASSES = 20
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """One batch goes through a network with Dropout many times, with BatchNorm in either mode."""
+    (wrong, wrong_change), (right, right_change) = (_monte_carlo(lab, whole=whole) for whole in (True, False))
+    return Demonstration(
+        setting=(
+            "A trained classifier (Linear, BatchNorm, ReLU, Dropout, Linear) is asked for its uncertainty: "
+            f"32 samples of one class go through it {PASSES} times with Dropout in train mode. Measured is "
+            "how much of the way to this batch the running mean has gone, and what eval mode answers before "
+            "and afterwards."
+        ),
+        columns=("wrong: train() of all", "right: train() of Dropout"),
+        rows=(
+            Row("way of running_mean to this batch", percent(wrong[-1]), percent(right[-1])),
+            Row("mean change of probabilities in eval mode", percent(wrong_change), percent(right_change)),
+        ),
+        claim=(
+            f"{PASSES} passes take the running mean {percent(wrong[-1])} of the way to the batch that is "
+            f"asked about, and change the probabilities of eval mode by {percent(wrong_change)} on average; "
+            "where only Dropout is in train mode nothing changes."
+        ),
+        holds=abs(wrong[-1] - (1 - 0.9**PASSES)) < 1e-9
+        and wrong_change > 0.02
+        and right[-1] == right_change == 0,
+        picture=Picture(
+            kind="lines",
+            title="How far asking has moved running_mean towards the batch",
+            x="passes",
+            y="way in %",
+            series=(
+                Series("wrong", [100 * way for way in wrong], name="train() of all"),
+                Series("right", [100 * way for way in right], name="train() of Dropout"),
+            ),
+        ),
+    )
+
+
+def _monte_carlo(lab: Laboratory, *, whole: bool) -> tuple[list[float], float]:
+    """The way of the running mean after each pass, and how much the answers of eval mode have changed."""
+    lab.restart()
+    inputs, targets = lab.blobs(600)
+    net = lab.classifier()
+    net.insert(3, lab.nn.Dropout(0.2))
+    lab.train(net, inputs, targets)
+    batch, norm = inputs[targets == 0][:32], net[1]
+    with lab.torch.no_grad():
+        before = net.eval()(inputs).softmax(1)
+        start, end = norm.running_mean.clone(), net[0](batch).mean(dim=0)
+        net.train(whole)
+        net[3].train()
+        ways = [0.0]
+        for _ in range(PASSES):
+            net(batch)
+            ways.append(float((norm.running_mean - start).norm() / (end - start).norm()))
+        after = net.eval()(inputs).softmax(1)
+    return ways, float((after - before).abs().mean())
