@@ -65,12 +65,12 @@ class Laboratory:
         """
         return torch.randn(samples, 3, 1, 1) + spread * torch.randn(samples, 3, size, size)
 
-    def error_of_mean(self, size: int, batches: int = 100, channels: int = 32) -> float:
+    def error_of_mean(self, size: int, batches: int = 60, channels: int = 32) -> float:
         """How far the mean by which BatchNorm normalises `size` values is from the true one, as a deviation.
 
         The values are drawn from N(0, 1): the true mean is 0, and the unit is their standard deviation.
         """
-        norm, means = BatchNorm1d(channels, momentum=1.0), []
+        norm, means = self.BatchNorm1d(channels, momentum=1.0), []
         for _ in range(batches):
             norm(torch.randn(size, channels))
             means.append(norm.running_mean.clone())

@@ -169,7 +169,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     )
 
 
-def _error_of_images(lab: Laboratory, block: Any, size: int, batches: int = 60) -> float:
+def _error_of_images(lab: Laboratory, block: Any, size: int, batches: int = 50) -> float:
     """The same for images behind a convolution, in units of the deviation of each channel."""
     norm, means = block[1], []
     block(lab.images(500, 16))

@@ -115,7 +115,7 @@ CHANNELS, STEPS = 32, 200
 
 
 RANKS, SHARE = 8, 4
-CHANNELS, STEPS, SETTLED = 32, 150, 30
+CHANNELS, STEPS, SETTLED = 32, 100, 30
 
 
 def demonstrate(lab: Laboratory) -> Demonstration:

@@ -175,9 +175,9 @@ def _gradients(lab: Laboratory, norm: Any) -> tuple[Any, Any]:
     net = lab.classifier()
     net[1] = norm
     found = []
-    for size in (len(inputs), MICRO):
+    for parts in (1, STEPS):
         net.zero_grad()
-        for rows, labels in zip(inputs.split(size), targets.split(size), strict=True):
-            (lab.functional.cross_entropy(net(rows), labels) * len(rows) / len(inputs)).backward()
+        for rows, labels in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+            (lab.functional.cross_entropy(net(rows), labels) / parts).backward()
         found.append(net[0].weight.grad.flatten().clone())
     return found[0], found[1]

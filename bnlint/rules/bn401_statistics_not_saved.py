@@ -142,7 +142,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     before, *after = outputs
     error = [float((one - before).norm() / before.norm()) for one in after]
     changed = [float((one.argmax(1) != before.argmax(1)).double().mean()) for one in after]
-    correct = [float((one.argmax(1) == targets[300:]).double().mean()) for one in after]
+    correct = [lab.accuracy(one, inputs[300:], targets[300:]) for one in (wrong, right)]
     shown = [one[:10].flatten().tolist() for one in outputs]
     return Demonstration(
         setting=(

@@ -123,9 +123,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     )
     loaded = [_restore(lab, file) for file in (*files, state)]
     missing = [len(keys) for _, keys in loaded]
-    correct = [
-        float((one.eval()(inputs[300:]).argmax(1) == targets[300:]).double().mean()) for one, _ in loaded
-    ]
+    correct = [lab.accuracy(one.eval(), inputs[300:], targets[300:]) for one, _ in loaded]
     told = [any("running" in key for key in keys) for _, keys in loaded]
     of = f"of {len(state)} keys"
     return Demonstration(
