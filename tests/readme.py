@@ -7,6 +7,7 @@ writes them anew between their markers. `test_readme.py` holds the README to the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -17,12 +18,13 @@ from bnlint.rule import all_rules
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+SHOWN = "BN107"
 EXAMPLE = "fixtures/bn101_missing_eval/bad_inline_test_block.py"
 
 
 def generate(text: str) -> str:
     """The README with its made parts made anew."""
-    for name, part in {"output": output(), "rules": table()}.items():
+    for name, part in {"output": output(), "demo": demonstration(text), "rules": table()}.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         text, number = pattern.subn(lambda _, made=f"{begin}\n{part}\n{end}": made, text)
@@ -33,18 +35,30 @@ def generate(text: str) -> str:
 
 def output() -> str:
     """What the command prints, run on a fixture."""
+    return f"```console\n$ bnlint {EXAMPLE}\n{_run('--isolated', EXAMPLE, status=1)}```"
+
+
+def _run(*arguments: str, status: int) -> str:
+    """What the command prints; it has to end so, and to have nothing to complain about."""
     plain = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR"}}
     done = subprocess.run(
-        [sys.executable, "-m", "bnlint", "--isolated", EXAMPLE],
+        [sys.executable, "-m", "bnlint", *arguments],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         cwd=ROOT,
-        env={**plain, "COLUMNS": "100"},
+        env={**plain, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"},
     )
-    if done.returncode != 1 or done.stderr:
+    if done.returncode != status or done.stderr:
         raise ValueError(f"exit status {done.returncode}: {done.stderr}")
-    return f"```console\n$ bnlint {EXAMPLE}\n{done.stdout}```"
+    return done.stdout
+
+
+def demonstration(text: str) -> str:
+    """What one demonstration prints; without torch, what stands there."""
+    if importlib.util.find_spec("torch") is None:
+        return text.partition("<!-- demo -->\n")[2].partition("\n<!-- end of demo -->")[0]
+    return f"```console\n$ bnlint demo {SHOWN}\n{_run('demo', SHOWN, status=0)}```"
 
 
 def table() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from bnlint.cli import COMMANDS, app
 from bnlint.config import KEYS, load
@@ -41,6 +42,32 @@ def test_the_commands_of_ci_are_those_of_the_readme() -> None:
         "pip install . && bnlint fixtures/"
     ]
     assert len(re.findall(r"^\$ pip install .*pytest$", TEXT, re.MULTILINE)) == 1
+
+
+DEMOS = re.findall(r"^\$ bnlint (demo.*?)(?:  +#.*)?$", TEXT, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", DEMOS)
+def test_each_demonstration_can_be_asked_for(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the quickest in place of all: what they show is looked at elsewhere."""
+    for package in ("torch", "matplotlib", "sklearn"):
+        pytest.importorskip(package)
+    from bnlint.reference import basics, laboratory
+
+    shown = laboratory.perform(basics.demonstrate)
+    monkeypatch.setattr(laboratory, "perform", lambda _demonstrate, _seed: shown)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 0
+    assert shown.picture.title in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == set(re.findall(r"\w+\.(?:png|html)", command))
+
+
+def test_demonstrations_are_asked_for_in_all_ways() -> None:
+    assert {"demo", "demo basics", "demo benefits"} <= set(DEMOS)
+    assert {"--plot", "--html", "--seed"} <= set(" ".join(DEMOS).split())
 
 
 def test_each_option_that_is_named_exists() -> None:
