@@ -105,7 +105,7 @@ def _judge(found: Recomputed) -> Iterator[Claim]:
 
 MOMENTA = (0.1, 1 - 0.9**0.5)
 """torch's default, and what acts as that where it acts twice."""
-SAME, STEPS, SETTLED = 12, 120, 20
+SAME, STEPS, SETTLED = 12, 200, 20
 
 
 def demonstrate(lab: Laboratory) -> Demonstration:
