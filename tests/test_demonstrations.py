@@ -183,6 +183,13 @@ class TestCommand:
         assert result.exit_code == 0
         assert result.stdout.startswith("BN404 momentum-convention\n")
 
+    @pytest.mark.parametrize("name", BENEFITS)
+    def test_knows_what_belongs_to_a_topic(self, name, monkeypatch):
+        pytest.importorskip("sklearn")
+        monkeypatch.setattr(laboratory, "perform", lambda _demonstrate, _seed: done("basics"))
+        assert self.run(name).stdout.startswith(f"{name}\n")
+        assert f"\n\n{name}\n" in "\n\n" + self.run("benefits").stdout
+
     def test_shows_everything_without_a_name(self, monkeypatch):
         pytest.importorskip("sklearn")
         monkeypatch.setattr(laboratory, "perform", lambda _demonstrate, _seed: done("basics"))

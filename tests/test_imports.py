@@ -43,7 +43,16 @@ def modules(code: str, *args: str, cwd: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "args",
-    [["--help"], ["--version"], ["lint", "--help"], ["rules"], ["rule", "BN301"], ["net.py"], ["lint", "."]],
+    [
+        ["--help"],
+        ["--version"],
+        ["lint", "--help"],
+        ["rules"],
+        ["rule", "BN301"],
+        ["rule", "BN101"],
+        ["net.py"],
+        ["lint", "."],
+    ],
 )
 def test_no_run_imports_torch_or_libcst(args: list[str], tmp_path: Path) -> None:
     """Traps by these names stand first on the path: the test means something where neither is installed."""

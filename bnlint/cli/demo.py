@@ -114,24 +114,21 @@ def _asked(name: str | None) -> Sequence[Subject]:
     """What is to be shown: the one of this name, those of a topic, or all."""
     from bnlint.rule import all_rules
 
+    rules = [_subject(rule) for rule in all_rules() if rule.demonstrate]
+    topics: dict[str, Sequence[Subject]] = {
+        topic: importlib.import_module(f"bnlint.reference.{topic}").SUBJECTS for topic in TOPICS
+    }
+    every = [*topics["basics"], *rules, *topics["benefits"]]
     word = (name or "").strip().lower()
-    if word in TOPICS:
-        return _topic(word)
-    found = [_subject(rule) for rule in all_rules() if rule.demonstrate]
     if name is None:
-        return [*_topic("basics"), *found, *_topic("benefits")]
-    for one in found:
-        if word in {one.code.lower(), one.name}:
-            return [one]
-    raise click.UsageError(_unknown(name, word))
-
-
-def _topic(name: str) -> Sequence[Subject]:
-    """The demonstrations of a topic."""
-    if name == "benefits":
+        asked = every
+    else:
+        asked = [*topics.get(word, [one for one in every if word in {one.code.lower(), one.name}])]
+    if not asked:
+        raise click.UsageError(_unknown(word, [one.name for one in every]))
+    if any(one in topics["benefits"] for one in asked):
         _need("sklearn", "the images of digits")
-    subjects: Sequence[Subject] = importlib.import_module(f"bnlint.reference.{name}").SUBJECTS
-    return subjects
+    return asked
 
 
 def _subject(rule: Rule) -> Subject:
@@ -143,14 +140,14 @@ def _subject(rule: Rule) -> Subject:
     return Subject(rule.code, rule.name, rule.summary, rule.demonstrate, *code)
 
 
-def _unknown(name: str, word: str) -> str:
+def _unknown(word: str, names: Sequence[str]) -> str:
     from bnlint.config import nearest
     from bnlint.rule import all_rules
 
-    names = [key for rule in all_rules() for key in (rule.code, rule.name)]
-    if word in map(str.lower, names):
-        return f"{name} has no demonstration"
-    return f'nothing is called "{name}", the nearest is "{nearest(name, [*TOPICS, *names])}"'
+    codes = {key.lower(): rule.code for rule in all_rules() for key in (rule.code, rule.name)}
+    if word in codes:
+        return f"{codes[word]} has no demonstration"
+    return f'nothing is called "{word}", the nearest is "{nearest(word, [*TOPICS, *names, *codes.values()])}"'
 
 
 def _page(subject: Subject, shown: Demonstration) -> str:

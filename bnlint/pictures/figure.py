@@ -136,7 +136,11 @@ def _scatter(axes: Axes, picture: Picture) -> None:
 
 def _plot(axes: Axes, one: Series, dashes: str, marker: str) -> None:
     """The points of a series, joined where there are dashes for it; the right ones lie on top."""
+    from matplotlib.ticker import MaxNLocator
+
     x, y = zip(*one.points, strict=True)
+    if all(float(value).is_integer() for value in x):  # steps, epochs: there is no half of one
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     look: dict[str, Any] = {
         "color": COLORS[one.side],
         "zorder": 2 + ORDER.index(one.side),
@@ -170,7 +174,7 @@ def _histogram(axes: Axes, picture: Picture) -> None:
             counts(one.y, borders),
             borders,
             fill=True,
-            alpha=0.45,
+            alpha=0.55,
             facecolor=COLORS[one.side],
             edgecolor=COLORS[one.side],
             hatch=HATCHES[one.side],

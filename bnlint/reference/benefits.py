@@ -72,7 +72,7 @@ def initialisation(lab: Laboratory) -> Demonstration:
     return Demonstration(
         setting=f"{SETTING} Weights begin as multiples of what He et al. draw; the rate is 0.1.",
         columns=SIDES,
-        rows=_rows("initial weights times", FACTORS, without, with_norm),
+        rows=_rows("weights times", FACTORS, without, with_norm),
         claim=(
             "Confirmed: over a hundredfold range of initial weights a network with BatchNorm has at least "
             f"{percent(worst[1])} right, and one without it as little as {percent(worst[0])}, which is "
@@ -80,7 +80,12 @@ def initialisation(lab: Laboratory) -> Demonstration:
             f"{percent(best)}."
         ),
         holds=worst[1] > 0.6 and worst[0] < 0.2 and best > worst[1] + 0.05,
-        picture=_picture("Right answers by initial weights", "factor", FACTORS, (without, with_norm)),
+        picture=_picture(
+            "Right answers by initial weights",
+            "initial weights, in those of He et al.",
+            FACTORS,
+            (without, with_norm),
+        ),
     )
 
 
