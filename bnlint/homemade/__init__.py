@@ -1,8 +1,9 @@
 """A BatchNorm that somebody wrote, measured against the reference: a class or a layer in, facts out.
 
-How it is built and what it takes is found by trying (`build`), what its tensors are by what they do (`roles`),
-and where it differs, the cause by computing what each known mistake would give (`formulas`). All this runs the
-user's code, on small inputs and on layers of its own; the process is as it was afterwards (`undisturbed`).
+How it is built and what it takes is found by trying (`build`), what its tensors are by what they do
+(`roles`), and where it differs, the cause by computing what each known mistake would give (`formulas`). All
+this runs the user's code, on small inputs and on layers of its own; the process is as it was afterwards
+(`undisturbed`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,6 +57,25 @@ class Laboratory:
         targets = torch.arange(samples)[torch.randperm(samples)] % classes
         return centres[targets] + spread * torch.randn(samples, features), targets
 
+    def images(self, samples: int, size: int = 8, spread: float = 1.0) -> Tensor:
+        """Images of shape (samples, 3, size, size) whose pixels are alike, as those of photographs are.
+
+        Each image has a colour, drawn from N(0, 1) for each of its channels, and each of its pixels is drawn
+        from N(colour, spread²).
+        """
+        return torch.randn(samples, 3, 1, 1) + spread * torch.randn(samples, 3, size, size)
+
+    def error_of_mean(self, size: int, batches: int = 60, channels: int = 32) -> float:
+        """How far the mean by which BatchNorm normalises `size` values is from the true one, as a deviation.
+
+        The values are drawn from N(0, 1): the true mean is 0, and the unit is their standard deviation.
+        """
+        norm, means = self.BatchNorm1d(channels, momentum=1.0), []
+        for _ in range(batches):
+            norm(torch.randn(size, channels))
+            means.append(norm.running_mean.clone())
+        return float(torch.stack(means).square().mean().sqrt())
+
     def classifier(self, features: int = 8, hidden: int = 16, classes: int = 3) -> Any:
         """Linear, BatchNorm, ReLU, Linear: the smallest network in which BatchNorm stands where it should."""
         return nn.Sequential(
@@ -64,6 +84,13 @@ class Laboratory:
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
+
+    def reread(self, what: Any) -> Any:
+        """What `torch.load` gives of what `torch.save` wrote."""
+        file = BytesIO()
+        torch.save(what, file)
+        file.seek(0)
+        return torch.load(file, weights_only=True)
 
     def train(  # noqa: PLR0913
         self,

@@ -69,10 +69,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Feed, assumption
 from bnlint.rule import Claim, Threshold
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SRW"
@@ -108,3 +112,69 @@ def _message(feed: Feed, size: int, enough: int) -> str:
         f"`{feed.model}` trains on batches of {samples}{values}: BatchNorm's statistics are mostly noise "
         f"below {enough}; use {enough} to {2 * enough}, or GroupNorm where memory forbids it."
     )
+
+
+SIZES = (2, 4, 8, 16, 32, 64)
+NEAR = 0.05
+"""How near to 1 counts as 1: eps takes a little away."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """What the statistics of batches are worth, by the size of the batch."""
+    errors = [lab.error_of_mean(size) for size in SIZES]
+    two, eight, many = (errors[SIZES.index(size)] for size in (2, 8, 32))
+    block = lab.nn.Sequential(lab.nn.Conv2d(3, 8, 3, bias=False), lab.BatchNorm2d(8, momentum=1.0))
+    pixels = [_error_of_images(lab, block, size) for size in (2, 32)]
+    outputs = [lab.BatchNorm1d(1000)(lab.torch.randn(size, 1000)).detach() for size in (2, 32)]
+    signs = [float(((values.abs() - 1).abs() < NEAR).double().mean()) for values in outputs]
+    largest = [float(values.abs().max()) for values in outputs]
+    return Demonstration(
+        setting=(
+            "BatchNorm in train mode gets batches of vectors from N(0, 1), and of images behind a "
+            "convolution: 14x14 positions, which are alike, since each image has a colour of its own. How "
+            "far is the mean of a batch from the true one, in standard deviations? And what comes out for "
+            "vectors?"
+        ),
+        columns=("wrong: 2 samples", "right: 32 samples"),
+        rows=(
+            Row("error of the mean, vectors", f"{two:.2f}", f"{many:.2f}"),
+            Row("error of the mean, images", *(f"{error:.2f}" for error in pixels)),
+            Row("largest output", *(f"{value:.2f}" for value in largest)),
+            Row("outputs that are +1 or -1, within 0.05", *map(percent, signs)),
+        ),
+        claim=(
+            f"The mean of a batch of 2 is off by {two:.2f} standard deviations, that of 8 by {eight:.2f} and "
+            f"that of 32 by {many:.2f}; and of two values per channel BatchNorm keeps the sign alone: "
+            f"{percent(signs[0])} of its outputs are +1 or -1."
+        ),
+        holds=(
+            all(abs(error * size**0.5 - 1) < 0.1 for error, size in zip(errors, SIZES, strict=True))
+            and pixels[0] > 0.3
+            and pixels[0] > 2 * pixels[1]
+            and largest[0] <= 1 < largest[1]
+            and signs[0] > 0.9
+            and signs[1] < 0.2
+        ),
+        picture=Picture(
+            kind="scatter",
+            title="How far the mean of a batch is from the true mean",
+            x="samples in the batch",
+            y="error in deviations",
+            series=(
+                Series("truth", [size**-0.5 for size in range(2, 65)], range(2, 65), name="1/sqrt(m)"),
+                Series("wrong", errors[:3], SIZES[:3], name="below 16"),
+                Series("right", errors[3:], SIZES[3:], name="16 or more"),
+            ),
+        ),
+    )
+
+
+def _error_of_images(lab: Laboratory, block: Any, size: int, batches: int = 50) -> float:
+    """The same for images behind a convolution, in units of the deviation of each channel."""
+    norm, means = block[1], []
+    block(lab.images(500, 16))
+    deviation = norm.running_var.sqrt()
+    for _ in range(batches):
+        block(lab.images(size, 16))
+        means.append(norm.running_mean / deviation)
+    return float(lab.torch.stack(means).square().mean().sqrt())

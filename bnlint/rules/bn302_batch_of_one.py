@@ -69,11 +69,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Feed, Setting, assumption
 from bnlint.finding import Severity
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SRW"
@@ -111,3 +115,103 @@ def _claim(feed: Feed, what: str, severity: Severity) -> Claim:
     kept = () if feed.drop_last is None else feed.drop_last.evidence
     evidence = (*feed.path, *feed.batch_size.evidence, *kept, *single)
     return Claim(feed.loader, message, evidence, severity=severity).assuming(assumption(feed))
+
+
+EPOCHS, BATCH = 3, 64
+SAMPLES = 16 * BATCH + 1
+
+
+EPOCHS, BATCH = 10, 64
+SAMPLES = 8 * BATCH + 1
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """A data set with one sample too many, by a loader that keeps it and one that drops it."""
+    (stopped, said), (finished, _) = (_train(lab, drop_last=drop) for drop in (False, True))
+    (moves, colour), (others, colours) = (_moves(lab, drop_last=drop) for drop in (False, True))
+    whole = SAMPLES // BATCH
+    single, full = (float(some.square().mean().sqrt()) for some in (moves[:, whole:], others))
+    shown = 3
+    return Demonstration(
+        setting=(
+            f"{SAMPLES} samples in batches of {BATCH} leave one over. A network for vectors trains on them "
+            f"for an epoch; then images go through a convolution and BatchNorm in train mode, for {EPOCHS}. "
+            "Colour is how far apart the means of images are, in standard deviations."
+        ),
+        columns=("wrong: last one kept", "right: drop_last=True"),
+        rows=(
+            Row("vectors: batches until the end", f"{stopped}, then an error", f"{finished}"),
+            Row(
+                "images: last move of running_mean",
+                f"{single:.3f} deviations",
+                f"{float(others[:, -1].square().mean().sqrt()):.3f} deviations",
+            ),
+            Row("images: colour left in the last", f"{colour:.2f}", f"{colours:.2f}"),
+        ),
+        claim=(
+            f'With one value per channel batch {stopped + 1} raises "{said}"; with images nothing is raised, '
+            f"but the batch of one loses its colour ({colour:.2f} is left of {colours:.2f}) and moves "
+            f"running_mean {single / full:.1f} times as far as a full batch does."
+        ),
+        holds=(
+            said.startswith("Expected more than 1 value per channel")
+            and stopped == finished == whole
+            and colour < 1e-9
+            and colours > 0.4
+            and single > 4 * full
+        ),
+        picture=Picture(
+            kind="lines",
+            title=f"How far each batch moves running_mean, in {shown} epochs",
+            x="epoch",
+            y="deviations",
+            series=(
+                Series("wrong", *_by_epoch(moves[:shown]), name="last batch kept"),
+                Series("right", *_by_epoch(others[:shown]), name="drop_last=True"),
+            ),
+        ),
+    )
+
+
+def _by_epoch(moves: Any) -> tuple[list[float], list[float]]:
+    """What is moved, and when, in epochs."""
+    batches = moves.shape[1]
+    times = [epoch + (batch + 1) / batches for epoch in range(len(moves)) for batch in range(batches)]
+    return moves.flatten().tolist(), times
+
+
+def _train(lab: Laboratory, *, drop_last: bool) -> tuple[int, str]:
+    """Train for an epoch: how many batches it took, and the error that ended it."""
+    lab.restart()
+    net, data = lab.classifier(), lab.blobs(SAMPLES)
+    optimizer = lab.torch.optim.SGD(net.parameters(), lr=0.1)
+    trained = 0
+    for rows, labels in _loader(lab, *data, drop_last=drop_last):
+        optimizer.zero_grad()
+        try:
+            lab.functional.cross_entropy(net(rows), labels).backward()
+        except ValueError as error:
+            return trained, str(error).split(",", maxsplit=1)[0]
+        optimizer.step()
+        trained += 1
+    return trained, ""
+
+
+def _moves(lab: Laboratory, *, drop_last: bool) -> tuple[Any, float]:
+    """How far batches move running_mean, of shape (epochs, batches); what is left of colours in the last."""
+    lab.restart()
+    maps = lab.nn.Conv2d(3, 8, 3, bias=False)(lab.images(SAMPLES)).detach()
+    norm = lab.BatchNorm2d(8)
+    norm.running_mean, deviation = maps.mean((0, 2, 3)), maps.std((0, 2, 3))
+    moves, out = [], maps
+    for _ in range(EPOCHS):
+        for (batch,) in _loader(lab, maps, drop_last=drop_last):
+            before = norm.running_mean.clone()
+            out = norm(batch).detach()
+            moves.append(((norm.running_mean - before) / deviation).square().mean().sqrt())
+    return lab.torch.stack(moves).view(EPOCHS, -1), float(out.mean((2, 3)).square().mean().sqrt())
+
+
+def _loader(lab: Laboratory, *tensors: Any, drop_last: bool) -> Any:
+    data = lab.torch.utils.data
+    return data.DataLoader(data.TensorDataset(*tensors), BATCH, shuffle=True, drop_last=drop_last)

@@ -10,7 +10,7 @@ Why it is wrong
 Each copy of the model normalises by the mean and the variance of its own samples. Gradients are averaged over
 all devices, statistics are not: a batch of 16 on two devices trains as batches of 8 do, on eight devices as
 batches of 2. With DataParallel the running statistics are those of the first device alone. The error of a
-mean over m samples is 1/sqrt(m) of the deviation: the means of eight ranks of 4 are 0.44 deviations apart.
+mean over m samples is 1/sqrt(m) of the deviation: the means of eight ranks of 4 are 0.47 deviations apart.
 
 Bad
 ---
@@ -76,10 +76,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Split, assumption
 from bnlint.rule import Claim, Threshold
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SR"
@@ -104,3 +108,86 @@ def _claim(split: Split, share: int) -> Claim:
         f"sees {share} samples at most; use `SyncBatchNorm.convert_sync_batchnorm` or larger batches."
     )
     return Claim(split.where, message, split.path).assuming(assumption(split))
+
+
+RANKS, SHARE = 8, 4
+CHANNELS, STEPS = 32, 200
+
+
+RANKS, SHARE = 8, 4
+CHANNELS, STEPS, SETTLED = 32, 100, 30
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Batches of 32, in shares of 4 to eight copies of a layer, and whole."""
+    shares, whole = _means(lab, RANKS), _means(lab, 1)
+    errors = [_size(means) for means in (shares, whole)]
+    apart = [_size(means.std(dim=1, unbiased=False)) for means in (shares, whole)]
+    saved = [_size(_running_means(lab, share)) for share in (SHARE, RANKS * SHARE)]
+    shown = range(20)
+    return Demonstration(
+        setting=(
+            f"{STEPS} batches of {RANKS * SHARE} samples from N(0, 1) are divided among {RANKS} ranks, on "
+            f"each of which a copy of BatchNorm sees {SHARE}. SyncBatchNorm computes over all ranks: that "
+            "is what one layer does with the whole batch. Numbers are in standard deviations."
+        ),
+        columns=(f"wrong: {RANKS} ranks of {SHARE}", "right: SyncBatchNorm"),
+        rows=(
+            Row("error of the mean", *(f"{error:.2f}" for error in errors)),
+            Row("means of the ranks, apart", *(f"{value:.2f}" for value in apart)),
+            Row("error of running_mean on rank 0", *(f"{error:.3f}" for error in saved)),
+        ),
+        claim=(
+            f"{RANKS} ranks of {SHARE} normalise by means that are {apart[0]:.2f} standard deviations apart "
+            f"and off by {errors[0]:.2f}; synchronised they share one that is off by {errors[1]:.2f}."
+        ),
+        holds=(
+            0.43 < apart[0] < 0.51
+            and apart[1] == 0
+            and abs(errors[0] - 0.5) < 0.05
+            and abs(errors[1] - 0.177) < 0.03
+            and saved[0] > 2 * saved[1]
+        ),
+        picture=Picture(
+            kind="scatter",
+            title="Means that normalise a channel whose true mean is 0",
+            x="batch",
+            y="deviations",
+            series=(
+                Series(
+                    "wrong",
+                    shares[: len(shown), :, 0].flatten().tolist(),
+                    [batch for batch in shown for _ in range(RANKS)],
+                    name=f"one of {RANKS} ranks",
+                ),
+                Series("right", whole[: len(shown), 0, 0].tolist(), shown, name="SyncBatchNorm"),
+            ),
+        ),
+    )
+
+
+def _size(values: Any) -> float:
+    return float(values.square().mean().sqrt())
+
+
+def _means(lab: Laboratory, ranks: int) -> Any:
+    """By what each rank normalises the same batches, of shape (steps, ranks, channels)."""
+    lab.restart()
+    copies = [lab.BatchNorm1d(CHANNELS, momentum=1.0) for _ in range(ranks)]
+    means = []
+    for _ in range(STEPS):
+        shares = lab.torch.randn(RANKS * SHARE, CHANNELS).chunk(ranks)
+        for copy, share in zip(copies, shares, strict=True):
+            copy(share)
+            means.append(copy.running_mean.clone())
+    return lab.torch.stack(means).view(STEPS, ranks, CHANNELS)
+
+
+def _running_means(lab: Laboratory, share: int) -> Any:
+    """The running means of the first rank, of shape (steps, channels), once they have settled."""
+    lab.restart()
+    norm, means = lab.BatchNorm1d(CHANNELS), []
+    for _ in range(STEPS):
+        norm(lab.torch.randn(RANKS * SHARE, CHANNELS)[:share])
+        means.append(norm.running_mean.clone())
+    return lab.torch.stack(means[SETTLED:])

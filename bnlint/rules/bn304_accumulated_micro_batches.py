@@ -76,10 +76,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Feed, Setting, assumption
 from bnlint.rule import Claim, Threshold
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "info"
 ENGINES = "SW"
@@ -104,3 +108,76 @@ def _claim(feed: Feed, setting: Setting, size: int, steps: int) -> Claim:
     )
     evidence = (*feed.path, *feed.batch_size.evidence, *setting.evidence)
     return Claim(setting.where, message, evidence).assuming(assumption(feed))
+
+
+STEPS, MICRO = 8, 4
+FEATURES, HIDDEN = 8, 16
+
+
+STEPS, MICRO = 8, 4
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """The gradients of 8 batches of 4, against that of their 32 samples at once."""
+    whole = STEPS * MICRO
+    norms = lab.BatchNorm1d(16), lab.nn.GroupNorm(2, 16)
+    wrong, right = (_gradients(lab, norm) for norm in norms)
+    distance = [float((many - one).norm() / one.norm()) for one, many in (wrong, right)]
+    errors = [lab.error_of_mean(size) for size in (MICRO, whole)]
+    updates = int(norms[0].num_batches_tracked) - 1
+    ends = float(wrong[0].min()), float(wrong[0].max())
+    return Demonstration(
+        setting=(
+            f"Linear, a normalisation, ReLU, Linear: gradients of {STEPS} micro-batches of {MICRO} are "
+            f"accumulated for one step, and compared with the gradient of the same {whole} samples in one "
+            f"batch."
+        ),
+        columns=("wrong: BatchNorm", "right: GroupNorm"),
+        rows=(
+            Row("error of the gradient, relative", *(f"{value:.2f}" for value in distance)),
+            Row(
+                "error of the mean, in deviations",
+                f"{errors[0]:.2f} ({errors[1]:.2f} in one batch)",
+                "takes none: 0",
+            ),
+            Row("updates of running_mean in a step", f"{updates} (1 in one batch)", "keeps none: 0"),
+        ),
+        claim=(
+            f"With BatchNorm the accumulated gradient is off by {percent(distance[0])} of its size, since "
+            f"each micro-batch is normalised by a mean that is off by {errors[0]:.2f} and not by "
+            f"{errors[1]:.2f} standard deviations; with GroupNorm it is off by {percent(distance[1])}."
+        ),
+        holds=(
+            distance[0] > 0.3
+            and distance[1] < 1e-9
+            and updates == STEPS
+            and abs(errors[0] - 0.5) < 0.05
+            and abs(errors[1] - 0.177) < 0.03
+        ),
+        picture=Picture(
+            kind="scatter",
+            title=f"Gradients of weights: {STEPS} batches of {MICRO}, and one batch of {whole}",
+            x=f"gradient of one batch of {whole}",
+            y="accumulated gradient",
+            series=(
+                Series("truth", ends, ends, name="equal"),
+                Series("wrong", wrong[1].tolist(), wrong[0].tolist(), name="BatchNorm"),
+                Series("right", right[1].tolist(), right[0].tolist(), name="GroupNorm"),
+            ),
+        ),
+    )
+
+
+def _gradients(lab: Laboratory, norm: Any) -> tuple[Any, Any]:
+    """The gradient of the first layer's weights: of one batch, and accumulated over micro-batches."""
+    lab.restart()
+    inputs, targets = lab.blobs(STEPS * MICRO)
+    net = lab.classifier()
+    net[1] = norm
+    found = []
+    for parts in (1, STEPS):
+        net.zero_grad()
+        for rows, labels in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+            (lab.functional.cross_entropy(net(rows), labels) / parts).backward()
+        found.append(net[0].weight.grad.flatten().clone())
+    return found[0], found[1]

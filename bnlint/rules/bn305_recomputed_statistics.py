@@ -64,10 +64,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Recomputed
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SW"
@@ -97,3 +101,82 @@ def _judge(found: Recomputed) -> Iterator[Claim]:
         f"{acts}; make the momentum {1 - (1 - momentum) ** 0.5:.2g}, or leave BatchNorm outside.",
         found.path,
     )
+
+
+MOMENTA = (0.1, 1 - 0.9**0.5)
+"""torch's default, and what acts as that where it acts twice."""
+SAME, STEPS, SETTLED = 12, 200, 20
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """BatchNorm in a checkpoint at either momentum, and without a checkpoint."""
+    wrong, right = (_shares(lab, momentum) for momentum in MOMENTA)
+    plain = _shares(lab, MOMENTA[0], checkpointed=False)[0]
+    noise = [_noise(lab, momentum) for momentum in MOMENTA]
+    ratio = noise[0] / noise[1]
+    halved = f"{MOMENTA[1]:.4f}"
+    return Demonstration(
+        setting=(
+            "Images go through Conv2d, BatchNorm2d and ReLU inside of `checkpoint(...)`, and gradients back. "
+            f"The weights stay as they are, so that only the batches move running_mean: the same one {SAME} "
+            f"times, to see what share it takes, and then {STEPS} new ones around a true mean of 0."
+        ),
+        columns=("wrong: momentum=0.1", f"right: momentum={halved}"),
+        rows=(
+            Row("share of one batch in a step", f"{wrong[0]:.3f}", f"{right[0]:.3f}"),
+            Row("without a checkpoint, at 0.1", f"{plain:.3f}", f"{plain:.3f}"),
+            Row("jitter of running_mean", *(f"{value:.3f}" for value in noise)),
+        ),
+        claim=(
+            f"In a checkpoint momentum 0.1 acts as {wrong[0]:.2f}, and running_mean jitters {ratio:.1f} "
+            f"times as much; {halved} acts as {right[0]:.2f} there."
+        ),
+        holds=(
+            abs(wrong[0] - 0.19) < 1e-6
+            and abs(right[0] - 0.1) < 1e-6
+            and abs(plain - 0.1) < 1e-6
+            and 1.2 < ratio < 1.6
+        ),
+        picture=Picture(
+            kind="lines",
+            title="running_mean on its way to the mean of the batches",
+            x="steps",
+            y="way covered",
+            series=(
+                Series("wrong", [0, *wrong], name="momentum=0.1"),
+                Series("right", [0, *right], name=f"momentum={halved}"),
+            ),
+        ),
+    )
+
+
+def _shares(lab: Laboratory, momentum: float, *, checkpointed: bool = True) -> list[float]:
+    """How much of running_mean is that of the batch, by how often it was seen."""
+    lab.restart()
+    block, images = _block(lab, momentum), lab.images(16)
+    target = block[0](images).mean((0, 2, 3)).detach()
+    means = _running_means(lab, block, [images] * SAME, checkpointed=checkpointed)
+    return [float((mean / target).mean()) for mean in means]
+
+
+def _noise(lab: Laboratory, momentum: float) -> float:
+    """How far running_mean is from 0, on average."""
+    lab.restart()
+    block = _block(lab, momentum)
+    means = _running_means(lab, block, (lab.images(8, 4, spread=3.0) for _ in range(STEPS)))
+    return float(lab.torch.stack(means[SETTLED:]).square().mean().sqrt())
+
+
+def _block(lab: Laboratory, momentum: float) -> Any:
+    nn = lab.nn
+    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), lab.BatchNorm2d(8, momentum=momentum), nn.ReLU())
+
+
+def _running_means(lab: Laboratory, block: Any, batches: Any, *, checkpointed: bool = True) -> list[Any]:
+    """running_mean after each step: a batch forward, and gradients back."""
+    checkpoint, means = lab.torch.utils.checkpoint.checkpoint, []
+    for images in batches:
+        maps = checkpoint(block, images, use_reentrant=False) if checkpointed else block(images)
+        maps.square().mean().backward()
+        means.append(block[1].running_mean.clone())
+    return means

@@ -10,10 +10,10 @@ attributes, or buffers with `persistent=False`.
 Why it is wrong
 ---------------
 `running_mean` and `running_var` are buffers, not parameters. What is rebuilt without them evaluates with
-mean 0 and variance 1, or with the statistics of some other model: on reload the relative error of the
-output is 1.57, and half of the predictions change. In federated averaging the global model keeps the
-statistics of whoever initialised it. `requires_grad` is False for every buffer, so that filter drops them
-as well.
+mean 0 and variance 1, or with the statistics of some other model: on reload the outputs of a small
+classifier are off by 1.2 of their size, and most predictions change. In federated averaging the global
+model keeps the statistics of whoever initialised it. `requires_grad` is False for every buffer, so that
+filter drops them as well.
 
 Bad
 ---
@@ -58,10 +58,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Save, Unsaved, assumption
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SRC"
@@ -116,4 +120,57 @@ def _too_little(save: Save) -> str:
     return (
         f"Of `{save.model}` only {TAKEN[save.what]} are {DONE[save.how]}: BatchNorm's `running_mean` and "
         f"`running_var` are buffers and stay behind; use `{save.model}.state_dict()`."
+    )
+
+
+MEAN = 2
+"""That of the features: theirs is no more 0 than that of most data."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """A network that was saved by its parameters, and by its state."""
+    inputs, targets = lab.blobs(600, classes=10, spread=0.5)
+    inputs += MEAN
+    net = lab.classifier(classes=10)
+    lab.train(net, inputs[:300], targets[:300], steps=200)
+    parameters, state = lab.reread(list(net.parameters())), lab.reread(net.state_dict())
+    wrong, right = lab.classifier(classes=10), lab.classifier(classes=10)
+    for empty, saved in zip(wrong.parameters(), parameters, strict=True):
+        empty.data.copy_(saved)
+    right.load_state_dict(state)
+    outputs = [one.eval()(inputs[300:]).detach() for one in (net, wrong, right)]
+    before, *after = outputs
+    error = [float((one - before).norm() / before.norm()) for one in after]
+    changed = [float((one.argmax(1) != before.argmax(1)).double().mean()) for one in after]
+    correct = [lab.accuracy(one, inputs[300:], targets[300:]) for one in (wrong, right)]
+    shown = [one[:10].flatten().tolist() for one in outputs]
+    return Demonstration(
+        setting=(
+            "A classifier (Linear, BatchNorm, ReLU, Linear) has learned to tell ten classes by features "
+            f"around {MEAN}, and is saved. A new one gets what the file holds, and both answer for 300 new "
+            "samples in eval mode."
+        ),
+        columns=("wrong: parameters()", "right: state_dict()"),
+        rows=(
+            Row("tensors in the file", str(len(parameters)), str(len(state))),
+            Row("error of the outputs, relative", *(f"{value:.2f}" for value in error)),
+            Row("predictions that changed", *map(percent, changed)),
+            Row("correct predictions", *map(percent, correct)),
+        ),
+        claim=(
+            f"Saved without its running statistics the network comes back with outputs that are off by "
+            f"{error[0]:.2f} of their size, and {percent(changed[0])} of the predictions are others; with "
+            f"them the difference is {error[1]:.0f}."
+        ),
+        holds=error[0] > 0.5 and changed[0] > 0.3 and error[1] == changed[1] == 0,
+        picture=Picture(
+            kind="scatter",
+            title="What the network answers before and after",
+            x="output before it was saved",
+            y="output after",
+            series=(
+                Series("wrong", shown[1], shown[0], name="parameters()"),
+                Series("right", shown[2], shown[0], name="state_dict()"),
+            ),
+        ),
     )

@@ -10,9 +10,9 @@ Why it is wrong
 ---------------
 With `strict=False` a key that the checkpoint lacks, or spells otherwise (a `module.` prefix, a renamed
 block), is not an error: the layer keeps what it was built with. For BatchNorm that is mean 0 and variance
-1, and nothing later shows it but worse answers: without its statistics a model's output is off by 1.57 of
-its size, and half of the predictions change. The call returns `missing_keys` and `unexpected_keys`; unread,
-they help nobody.
+1, and nothing later shows it but worse answers: without its statistics a classifier of ten
+classes is right for 28 % of the samples instead of 98 %. The call returns `missing_keys` and
+`unexpected_keys`; unread, they help nobody.
 
 Bad
 ---
@@ -58,10 +58,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Load, assumption
 from bnlint.finding import Step
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SRC"
@@ -99,3 +104,68 @@ def _unread(load: Load) -> Claim:
     evidence = (*load.path, *load.strict.evidence)
     claim = Claim(load.where, message, evidence, severity="info")
     return claim.assuming("some key of the checkpoint does not match")
+
+
+MEAN = 2
+"""That of the features: theirs is no more 0 than that of most data."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Files that lack keys of the model, for those who ignore what the load returns and those who read it."""
+    inputs, targets = lab.blobs(600, classes=10, spread=0.5)
+    inputs += MEAN
+    net = lab.classifier(classes=10)
+    lab.train(net, inputs[:300], targets[:300], steps=200)
+    state = lab.reread(net.state_dict())
+    files = (
+        {key: value for key, value in state.items() if "running" not in key},
+        {f"module.{key}": value for key, value in state.items()},
+    )
+    loaded = [_restore(lab, file) for file in (*files, state)]
+    missing = [len(keys) for _, keys in loaded]
+    correct = [lab.accuracy(one.eval(), inputs[300:], targets[300:]) for one, _ in loaded]
+    told = [any("running" in key for key in keys) for _, keys in loaded]
+    of = f"of {len(state)} keys"
+    return Demonstration(
+        setting=(
+            "A classifier has learned to tell ten classes. Its state is restored with `strict=False` from a "
+            'file without running statistics, and from one whose keys begin with "module.". Whoever reads '
+            "`missing_keys` is warned, and mends the file."
+        ),
+        columns=("wrong: result ignored", "right: result read"),
+        rows=(
+            Row("missing without statistics", f"{missing[0]} {of}, unseen", f"{missing[0]} {of}, told"),
+            Row("correct predictions then", percent(correct[0]), percent(correct[2])),
+            Row('missing behind "module."', f"{missing[1]} {of}, unseen", f"{missing[1]} {of}, told"),
+            Row("correct predictions of that", percent(correct[1]), percent(correct[2])),
+        ),
+        claim=(
+            f"Without its running statistics the network is right for {percent(correct[0])} of the samples, "
+            f"and where no key fits for {percent(correct[1])}, instead of {percent(correct[2])}; no load "
+            f"failed, and `missing_keys` named {missing[0]} and {missing[1]} {of}."
+        ),
+        holds=(  # torch sets num_batches_tracked to 0 where a file does not say which version it has
+            told == [True, True, False]
+            and missing == [2, len(state) - 1, 0]
+            and correct[2] > 0.85
+            and max(correct[:2]) < correct[2] - 0.3
+        ),
+        picture=Picture(
+            kind="bars",
+            title="Correct predictions of the restored network",
+            x="file",
+            y="correct predictions in %",
+            series=(
+                Series("wrong", [100 * share for share in correct[:2]], name="result ignored"),
+                Series("right", [100 * correct[2]] * 2, name="result read, file mended"),
+            ),
+            categories=("no statistics", "keys module.*"),
+        ),
+    )
+
+
+def _restore(lab: Laboratory, state: Any) -> tuple[Any, list[str]]:
+    """A new network with what fits of a state, and the keys that were missing there."""
+    net = lab.classifier(classes=10)
+    result = net.load_state_dict(state, strict=False)
+    return net, result.missing_keys

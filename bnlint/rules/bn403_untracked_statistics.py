@@ -72,9 +72,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Untracked
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "warning"
 ENGINES = "SR"
@@ -102,3 +107,81 @@ def _by_old_ones(untracked: Untracked) -> str:
         f"`track_running_stats = False` on a finished layer only ends the updates: eval still normalises "
         f"`{untracked.model}` by the old `running_mean`, which training leaves behind; leave it True."
     )
+
+
+MEAN = 2
+"""That of the features: theirs is no more 0 than that of most data."""
+BATCH = 30
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Networks with and without running statistics answer for the same samples in eval mode."""
+    wrong, right = (_measured(lab, lab.BatchNorm1d(16, track_running_stats=on)) for on in (False, True))
+    flipped = lab.BatchNorm1d(16)
+    flipped.track_running_stats = False
+    old = _measured(lab, flipped)
+    labels = (
+        f"correct in shuffled batches of {BATCH}",
+        f"correct in batches of {BATCH}, sorted by class",
+        "correct in shuffled batches of 2",
+        "predictions that another mate in it changes",
+    )
+    return Demonstration(
+        setting=(
+            "A classifier (Linear, BatchNorm, ReLU, Linear) has learned to tell ten classes by features "
+            f"around {MEAN}. In eval mode it answers for 300 new samples, in batches of several orders. Then "
+            "the same with a layer whose flag was set to False behind its construction, before the training."
+        ),
+        columns=("wrong: untracked", "right: tracked"),
+        rows=(
+            *(Row(*cells) for cells in zip(labels, map(percent, wrong), map(percent, right), strict=True)),
+            Row("correct where the flag is set later", percent(old[0]), percent(right[0])),
+        ),
+        claim=(
+            f"Without running statistics eval mode is right for {percent(wrong[0])} of the samples in "
+            f"shuffled batches, for {percent(wrong[1])} in batches sorted by class and for "
+            f"{percent(wrong[2])} in pairs; with them for {percent(right[0])} in any."
+        ),
+        holds=(
+            right[0] == right[1] == right[2] > 0.85
+            and right[3] == 0
+            and max(*wrong[1:3], old[0]) < right[0] - 0.25
+            and wrong[3] > 0.4
+        ),
+        picture=Picture(
+            kind="bars",
+            title="Correct predictions for the same samples in eval mode",
+            x="batches",
+            y="correct predictions in %",
+            series=(
+                Series("wrong", [100 * share for share in wrong[:3]], name="untracked"),
+                Series("right", [100 * share for share in right[:3]], name="tracked"),
+            ),
+            categories=(f"{BATCH}, shuffled", f"{BATCH}, sorted", "2, shuffled"),
+        ),
+    )
+
+
+def _measured(lab: Laboratory, norm: Any) -> list[float]:
+    """Correct predictions of a network with this layer in each order, and how many change in another one."""
+    lab.restart()
+    torch = lab.torch
+    inputs, targets = lab.blobs(600, classes=10, spread=0.5)
+    inputs += MEAN
+    net = lab.classifier(classes=10)
+    net[1] = norm
+    lab.train(net, inputs[:300], targets[:300], steps=150)
+    samples, targets = inputs[300:], targets[300:]
+    order = torch.randperm(300)
+    orders = ((order, BATCH), (targets.argsort(), BATCH), (order, 2), (torch.randperm(300), 2))
+    answers = [_predicted(lab, net.eval(), samples, *each) for each in orders]
+    correct = [float((answer == targets).double().mean()) for answer in answers[:3]]
+    return [*correct, float((answers[2] != answers[3]).double().mean())]
+
+
+def _predicted(lab: Laboratory, net: Any, samples: Any, order: Any, batch: int) -> Any:
+    predicted = lab.torch.empty(len(samples), dtype=lab.torch.long)
+    with lab.torch.no_grad():
+        for chosen in order.split(batch):
+            predicted[chosen] = net(samples[chosen]).argmax(1)
+    return predicted

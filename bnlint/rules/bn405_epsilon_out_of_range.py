@@ -52,10 +52,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Layer, Setting
 from bnlint.rule import Claim, Threshold
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "SR"
@@ -86,3 +90,70 @@ def _message(norm: Layer, setting: Setting, eps: float) -> str:
             f"it swamps the variance; pass `momentum=` by name."
         )
     return f"`eps={eps:g}` of {norm.cls} is as large as the variances that it protects; leave it at 1e-5."
+
+
+DEPTH = 6
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """What is left of a signal behind blocks whose BatchNorm has either eps."""
+    norms = lab.BatchNorm2d(16, 0.8), lab.BatchNorm2d(16, momentum=0.2)
+    wrong, right = (_deviations(lab, norm) for norm in norms)
+    tiny = [_deviation(lab, norm, 1.25e-6) for norm in norms]
+    return Demonstration(
+        setting=(
+            f"Images go through {DEPTH} blocks of Conv2d, BatchNorm2d and ReLU, as they are initialised. "
+            "Measured is the standard deviation behind each BatchNorm, which is to be 1. Then "
+            "channels with a variance of 1.25e-6 go through one."
+        ),
+        columns=("wrong: (16, 0.8)", "right: momentum=0.2"),
+        rows=(
+            Row("eps", *(f"{norm.eps:g}" for norm in norms)),
+            Row("momentum", *(f"{norm.momentum:g}" for norm in norms)),
+            Row("deviation behind BatchNorm 1", f"{wrong[0]:.2f}", f"{right[0]:.2f}"),
+            Row("deviation behind BatchNorm 2", f"{wrong[1]:.2f}", f"{right[1]:.2f}"),
+            Row(f"deviation behind BatchNorm {DEPTH}", f"{wrong[-1]:.2g}", f"{right[-1]:.2f}"),
+            Row("deviation at a variance of 1.25e-6", *(f"{value:.2g}" for value in tiny)),
+        ),
+        claim=(
+            f"With 0.8 as its eps BatchNorm leaves a deviation of {wrong[0]:.2f} instead of 1, and {DEPTH} "
+            f"of them leave {wrong[-1]:.2g}; where the variance is 1.25e-6, even an eps of 1e-5 leaves "
+            f"{tiny[1]:.2f}."
+        ),
+        holds=(
+            wrong[0] < 0.8
+            and wrong[-1] < 0.05
+            and min(right) > 0.95
+            and abs(tiny[1] - 1 / 3) < 0.01
+            and tiny[0] < 0.01
+        ),
+        picture=Picture(
+            kind="lines",
+            title="Standard deviation behind each BatchNorm",
+            x="block",
+            y="deviation",
+            series=(
+                Series("wrong", wrong, range(1, DEPTH + 1), name="eps=0.8"),
+                Series("right", right, range(1, DEPTH + 1), name="eps=1e-5"),
+            ),
+            logarithmic=True,
+        ),
+    )
+
+
+def _deviations(lab: Laboratory, norm: Any) -> list[float]:
+    """The deviation of what each layer puts out, of a stack of blocks."""
+    lab.restart()
+    maps, found = lab.images(64), []
+    for _ in range(DEPTH):
+        conv = lab.nn.Conv2d(maps.shape[1], 16, 3, padding=1, bias=False)
+        maps = norm(conv(maps)).detach()
+        found.append(float(maps.std(unbiased=False)))
+        maps = maps.relu()
+    return found
+
+
+def _deviation(lab: Laboratory, norm: Any, variance: float) -> float:
+    """What the layer leaves of channels that have this variance."""
+    maps = lab.torch.randn(64, 16, 8, 8) * variance**0.5
+    return float(norm(maps).detach().std(unbiased=False))
