@@ -73,6 +73,7 @@ FAULTS = {
     "std + eps": ("BN501", r"divides by std \+ eps", {"torch.sqrt(var.view(shape) + self.eps)": "(var.view(shape).sqrt() + self.eps)"}),
     "no eps": ("BN501", "eps is missing", {" + self.eps": ""}),
     "fixed eps": ("BN501", "`eps` is ignored.*: 1e-05 is added", {"self.eps, self.momentum = eps,": "self.eps, self.momentum = 1e-5,"}),
+    "fixed eps of Keras": ("BN501", "`eps` is ignored.*: 0.001 is added", {"self.eps, self.momentum = eps,": "self.eps, self.momentum = 1e-3,"}),
     "eps squared": ("BN501", "the square of eps", {"+ self.eps": "+ self.eps**2"}),
     "no root": ("BN501", "square root is missing", {"torch.sqrt(var.view(shape) + self.eps)": "(var.view(shape) + self.eps)"}),
     "not centred": ("BN501", "mean is not subtracted", {HAT: "x_hat = x / torch.sqrt(var.view(shape) + self.eps)"}),
@@ -167,6 +168,7 @@ RIGHT_ONES = {
     "rsqrt": {HAT: "x_hat = (x - mean.view(shape)) * torch.rsqrt(var.view(shape) + self.eps)"},
     "buffers replaced": {MEAN_MOVES: MEAN_MOVES.replace(".copy_(", " = (")},
     "other names": {"running_mean": "moving_avg", "running_var": "moving_variance", "gamma": "g", "beta": "b"},
+    "random start": {GAMMA: "nn.Parameter(torch.rand(num_features))"},
     "other arguments": {"eps=1e-5, momentum=0.1": "momentum=0.1, epsilon=1e-3", "= eps,": "= epsilon,"},
     "the number is not first": {"num_features, eps=1e-5, momentum=0.1": "eps=1e-5, momentum=0.1, num_features=64"},
     "arguments by name only": {"num_features, eps": "*, num_features, eps"},
@@ -524,7 +526,7 @@ def test_each_mistake_gives_other_numbers():
 def test_the_smallest_input_is_shown():
     (finding,) = bnlint.conforms(built(LAYER, FAULTS["unbiased"][2]))
     (step,) = finding.evidence
-    assert "shape (2, 1): [0, 4]; [-0.7071, 0.7071], and [-0.9999, 0.9999] in the reference" in step.message
+    assert "shape (2, 1): [0, 4]; [-0.707, 0.707], and [-0.9998, 0.9998] in the reference" in step.message
     (finding,) = bnlint.conforms(built(LAYER, FAULTS["biased"][2]))
     (step,) = finding.evidence
     assert (

@@ -17,8 +17,8 @@ from bnlint.homemade.specimen import CannotRunError, Layout, Specimen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-EPS = 1e-3
-"""The eps that is asked for: large enough to be seen beside the variances of the inputs."""
+EPS = 0.0013
+"""The eps that is asked for: large enough to be seen beside the variances, and nobody's own choice."""
 MOMENTUM = 0.3
 """The momentum that is asked for: neither a default nor the counterpart of one in the other convention."""
 

@@ -95,7 +95,10 @@ def _wrong_eps(asked: float | None, eps: float) -> str:
 
 
 def _beginning(subject: Subject, found: Normalised) -> Normalised:
-    """Scale and shift where nothing was learned: 1 and 0, and both have an effect."""
+    """Scale and shift where nothing was learned: 1 and 0, and both have an effect.
+
+    A random start is a choice, as torch's own was once: it has another value for each channel.
+    """
     roles = subject.roles
     if roles.idle:
         names = " and ".join(f"`{name}`" for name in roles.idle)
@@ -107,8 +110,9 @@ def _beginning(subject: Subject, found: Normalised) -> Normalised:
     for name, start in ((roles.scale, 1.0), (roles.shift, 0.0)):
         if name is None or name not in tensors:
             continue
-        largest = float((tensors[name].detach() - start).abs().max())
-        if largest > 0:
+        away = (tensors[name].detach() - start).abs()
+        largest = float(away.max())
+        if largest > 0 and largest == float(away.min()):
             return replace(found, largest=largest, cause=f"`{name}` does not start at {start:g}")
     return found
 
