@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bnlint.demonstration import Picture, Series, Side
 
-SIZE: Final = (5.6, 3.6)
-"""Width and height of one picture, in inches."""
+SIZE: Final = (5.0, 3.4)
+"""Width and height of one picture, in inches: so small that its letters can be read on a telephone."""
 ABREAST: Final = 3
 """Pictures side by side in a file of many."""
 INK: Final = "#26292e"
@@ -32,8 +32,10 @@ HATCHES: Final[dict[Side, str]] = {"wrong": "///", "right": "", "truth": "..."}
 """Colours are never alone: prints and eyes differ."""
 FORMATS: Final = ("png", "svg")
 BINS: Final = 24
-WIDE: Final = 48
+WIDE: Final = 42
 """Letters of a legend that fit into one line."""
+TITLE: Final = 46
+"""Letters of a title that fit into one line."""
 FEW: Final = 40
 """Points of a line that are worth a marker each."""
 
@@ -112,7 +114,7 @@ def _draw(axes: Axes, picture: Picture) -> None:
         axes, picture
     )
     rows = len(picture.series) if sum(len(one.label) for one in picture.series) > WIDE else 1
-    axes.set_title(textwrap.fill(picture.title, 60), loc="left", pad=6 + 16 * rows)
+    axes.set_title(textwrap.fill(picture.title, TITLE), loc="left", pad=6 + 15 * rows)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -169,6 +171,7 @@ def _bars(axes: Axes, picture: Picture) -> None:
 
 def _histogram(axes: Axes, picture: Picture) -> None:
     borders = edges((one.y for one in picture.series), BINS)
+    axes.locator_params(axis="x", nbins=7)
     for one in picture.series:
         axes.stairs(
             counts(one.y, borders),

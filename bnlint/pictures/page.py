@@ -26,7 +26,7 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; max-width: 76rem; padding: 1.5rem clamp(0.75rem, 3vw, 2.5rem) 4rem;
+  margin: 0 auto; max-width: 76rem; padding: 1.5rem clamp(0.5rem, 3vw, 2.5rem) 4rem;
   background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;
 }
 h1 { font-size: 1.6rem; margin: 0 0 0.25rem; }
@@ -40,7 +40,7 @@ pre {
 }
 section {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
-  padding: clamp(0.75rem, 2vw, 1.5rem); margin: 1.5rem 0;
+  padding: clamp(0.6rem, 2vw, 1.5rem); margin: 1.5rem 0;
 }
 .halves {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem;
@@ -58,7 +58,7 @@ tbody th { font-weight: normal; }
 .right { color: var(--right); }
 .soft { color: var(--soft); }
 .claim { font-weight: 600; }
-svg { display: block; width: 100%; max-width: 38rem; height: auto; }
+svg { display: block; width: 100%; max-width: 34rem; height: auto; }
 svg text { fill: var(--ink); font-family: system-ui, sans-serif; }
 summary { cursor: pointer; }
 @media print { section { break-inside: avoid; } }
