@@ -193,6 +193,8 @@ class Splits:
         if found is None:
             return None
         whole, share, number = found
+        if whole.place is not None and self.feeds.is_beside(whole.place.filename, event):
+            return None
         synced, off = self.devices.synced(event.model.key)
         size = self.feeds.setting(given).value
         steps: tuple[Step, ...] = (Step(loader.place.where(), "this loader gives the samples"),)

@@ -184,10 +184,16 @@ class Feeds:
 
     def together(self, setting: Setting | None, event: events.Forward) -> Setting | None:
         """A setting of a file says nothing of a model that the same file does not choose."""
-        configs = self.run.configs
-        if setting is None or not any(configs.is_written(step.where.filename) for step in setting.evidence):
+        if setting is None or not any(
+            self.is_beside(step.where.filename, event) for step in setting.evidence
+        ):
             return setting
-        return replace(setting, value=UNKNOWN) if configs.is_beside(event.guards) else setting
+        return replace(setting, value=UNKNOWN)
+
+    def is_beside(self, filename: str, event: events.Forward) -> bool:
+        """Whether a file of the configuration need not be the one that chooses a model."""
+        configs = self.run.configs
+        return configs.is_written(filename) and configs.is_beside(event.guards)
 
     def is_none(self, value: Value | None) -> bool:
         value = None if value is None else self.run.force(value)
