@@ -113,8 +113,9 @@ class Devices:
     def models(self, args: Args) -> Iterator[Obj | Sym]:
         for arg in args.items[:1]:
             for _, value in alternatives(self.run.force(arg.value)):
-                if isinstance(value, Obj | Sym):
-                    yield value
+                model = self.run.force(value)
+                if isinstance(model, Obj | Sym):
+                    yield model
 
     def note_defaults(self) -> None:
         """The defaults of the options that decide whether we are here."""

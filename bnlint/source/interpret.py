@@ -962,12 +962,12 @@ class Interpreter:
     # calls
 
     def force(self, value: Value) -> Value:
-        """What a value is, if it is a call that nobody asked for yet, or ends with one."""
-        while type(value) is Thunk:
+        """What a value is, if it is a call that nobody asked for yet."""
+        if type(value) is Thunk:
             if value.result is None:
                 value.result = unknown()
                 value.result = self.run(value.func, value.args, value.self, value.place)
-            value = value.result
+            return value.result
         return value
 
     def call(self, func: Value, args: Args, place: Place) -> Value:
