@@ -7,12 +7,16 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
 from click.testing import CliRunner
 
+import bnlint
 from bnlint.cli import app
+from bnlint.conformity import ENGINE
 from bnlint.demonstration import DEMONSTRATED, SEEDS, Demonstration
 from bnlint.pictures import terminal
 from bnlint.rule import all_rules
@@ -25,7 +29,7 @@ import demonstrated
 from bnlint.reference import basics, laboratory
 from bnlint.reference.laboratory import opened, perform
 
-SHOWN = [rule for rule in all_rules() if rule.demonstrate]
+SHOWN = all_rules()
 SUBJECTS = {"basics": basics.demonstrate, **{rule.code: rule.demonstrate for rule in SHOWN}}
 BENEFITS = ["learning-rates", "initialisation", "noise"]
 EACH = pytest.mark.parametrize("name", SUBJECTS)
@@ -78,10 +82,25 @@ class TestEach:
         assert max(map(len, lines)) <= columns
 
 
+def test_every_rule_is_demonstrated():
+    assert [rule.code for rule in SHOWN if not rule.demonstrate] == []
+
+
 @pytest.mark.parametrize("rule", SHOWN, ids=lambda rule: rule.code)
 def test_its_numbers_are_those_on_the_page_of_the_rule(rule):
     kept = json.loads(Path(DEMONSTRATED).read_text(encoding="utf-8"))
     assert demonstrated.same(kept[rule.code], done(rule.code).numbers), "run python tests/demonstrated.py"
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in SHOWN if ENGINE in rule.engines], ids=lambda rule: rule.code
+)
+def test_a_home_made_layer_that_is_shown_has_the_fault_of_its_rule_alone(rule):
+    module = import_module(f"bnlint.rules.{rule.code.lower()}_{rule.name.replace('-', '_')}")
+    with opened() as lab:
+        report = bnlint.conforms(module._homemade(lab))
+    assert [finding.code for finding in report.findings] == [rule.code]
+    assert not report.skipped
 
 
 def test_no_other_numbers_are_kept():
@@ -144,6 +163,39 @@ class TestLaboratory:
             assert inputs.shape == (30, 5)
             assert targets.bincount().tolist() == [10, 10, 10]
             assert len({tuple(point) for point in inputs.tolist()}) == 3
+
+    def test_has_images_with_a_colour_for_each_channel(self):
+        with opened() as lab:
+            assert lab.images(4).shape == (4, 3, 8, 8)
+            plain = lab.images(200, size=2, spread=0.0)
+            colours = plain[:, :, 0, 0]
+            assert torch.equal(plain, colours[:, :, None, None].expand(200, 3, 2, 2))
+            assert colours.mean().abs() < 0.2
+            assert 0.9 < colours.std() < 1.1
+            assert torch.corrcoef(colours.T).triu(1).abs().max() < 0.3
+            inside = lab.images(50, size=16, spread=3.0).var((2, 3))
+            assert inside.sqrt().mean().item() == pytest.approx(3, rel=0.05)
+
+    @pytest.mark.parametrize("size", [2, 8, 32])
+    def test_knows_how_far_the_mean_of_a_batch_is_off(self, size):
+        """The deviation of a mean of n values is the root of 1/n."""
+        with opened() as lab:
+            assert lab.error_of_mean(size) == pytest.approx(size**-0.5, rel=0.1)
+            assert lab.error_of_mean(size, batches=2, channels=4000) == pytest.approx(size**-0.5, rel=0.05)
+
+    def test_rereads_what_it_has_saved(self):
+        with opened() as lab:
+            net = lab.classifier()
+            lab.train(net, *lab.blobs(64), steps=3)
+            state = net.state_dict()
+            again = lab.reread(state)
+            assert list(again) == list(state)
+            assert all(torch.equal(again[key], state[key]) for key in state)
+            kept = again["1.running_mean"].clone()
+            net[1].running_mean.add_(1)
+            assert torch.equal(again["1.running_mean"], kept)
+            with pytest.raises(UnpicklingError):
+                lab.reread(net)
 
     def test_trains(self):
         with opened() as lab:

@@ -808,7 +808,7 @@ class TestBatchNormInRecurrence:
         assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
         assert claim.message == (
             f"This BatchNorm2d normalises the hidden state {says}its statistics mix all steps, and in eval mode "
-            "what does not fit adds up along the sequence; use LayerNorm on the recurrent path."
+            "they fit no single step; use LayerNorm on the recurrent path."
         )
         assert claim.evidence == (step(3, "the BatchNorm2d is built here, one for all steps"), step(4))
 

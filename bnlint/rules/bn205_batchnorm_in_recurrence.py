@@ -97,7 +97,7 @@ def _message(fact: Recurrent) -> str:
     where = "in each turn of a loop over time" if fact.how == "loop" else "in each step of a recurrent cell"
     return (
         f"This {fact.norm.cls} normalises the hidden state {where}: its statistics mix all steps, and in "
-        f"eval mode what does not fit adds up along the sequence; use LayerNorm on the recurrent path."
+        f"eval mode they fit no single step; use LayerNorm on the recurrent path."
     )
 
 

@@ -84,9 +84,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import AGREEMENT, Deviation, Facts
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "H"
@@ -108,3 +113,75 @@ def check(facts: Facts) -> Iterator[Claim]:
 def _message(cls: str, cause: str) -> str:
     cause = cause or "no known mistake explains it; check each step against Algorithm 1"
     return f"The output of `{cls}` in train mode is not that of batch normalisation: {cause}."
+
+
+SIZES = (2, 4, 8, 16, 32, 64)
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """Batches of several sizes, normalised by either variance."""
+    wrong, right = (
+        [_deviation(lab, kind, size) for size in SIZES] for kind in (_homemade(lab), lab.BatchNorm1d)
+    )
+    small, middle, large = (SIZES.index(size) for size in (2, 8, 32))
+    lost = [1 - one / other for one, other in zip(wrong, right, strict=True)]
+    return Demonstration(
+        setting=(
+            "Batches from N(0, 1) are normalised in train mode, by a home-made layer that divides by the "
+            "root of x.var(0), which is unbiased, and by BatchNorm. The output should have a standard "
+            "deviation of 1, whatever the size of the batch."
+        ),
+        columns=("wrong: x.var(0)", "right: unbiased=False"),
+        rows=tuple(
+            Row(f"deviation of the output, batches of {size}", f"{wrong[at]:.3f}", f"{right[at]:.3f}")
+            for at, size in enumerate(SIZES)
+        ),
+        claim=(
+            f"With the unbiased variance outputs are {100 * lost[small]:.1f} % too small in batches of 2, "
+            f"{100 * lost[middle]:.1f} % in batches of 8 and {100 * lost[large]:.1f} % in batches of 32."
+        ),
+        holds=(
+            all(
+                abs(1 - share - (1 - 1 / size) ** 0.5) < 0.005
+                for share, size in zip(lost, SIZES, strict=True)
+            )
+            and min(right) > 0.97
+        ),
+        picture=Picture(
+            kind="lines",
+            title="Standard deviation of the output in train mode",
+            x="samples in a batch",
+            y="deviation",
+            series=(
+                Series("wrong", wrong, SIZES, "x.var(0)"),
+                Series("right", right, SIZES, "unbiased=False"),
+            ),
+        ),
+    )
+
+
+def _homemade(lab: Laboratory) -> Any:
+    """The layer of the Bad example: the reference, but for its forward."""
+
+    class HomeMade(lab.BatchNorm1d):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            if self.training:
+                if len(x) == 1:
+                    raise ValueError("expected more than 1 value per channel")
+                mean, var = x.mean(0), x.var(0)
+                with lab.torch.no_grad():
+                    self.running_mean += self.momentum * (mean - self.running_mean)
+                    self.running_var += self.momentum * (x.var(0) - self.running_var)
+            else:
+                mean, var = self.running_mean, self.running_var
+            return self.weight * (x - mean) / lab.torch.sqrt(var + self.eps) + self.bias
+
+    return HomeMade
+
+
+def _deviation(lab: Laboratory, kind: Any, size: int) -> float:
+    """The standard deviation of what the layer gives for batches of this size, the same for each layer."""
+    lab.restart()
+    norm = kind(64)
+    outputs = [norm(lab.torch.randn(size, 64)).detach() for _ in range(20)]
+    return float(lab.torch.cat(outputs).std(unbiased=False))

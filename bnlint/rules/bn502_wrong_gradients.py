@@ -82,10 +82,16 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import AGREEMENT, Deviation, Facts
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "H"
@@ -107,3 +113,130 @@ def check(facts: Facts) -> Iterator[Claim]:
 def _message(cls: str, cause: str) -> str:
     cause = cause or "no known mistake explains it; check it with `torch.autograd.gradcheck`"
     return f"The gradients of `{cls}` are not those of its output: {cause}."
+
+
+STEPS = 120
+STEP: Final = 1e-6
+"""By how much each weight is moved to measure what the loss does."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """The same training, with a home-made layer that detaches its statistics and with the reference."""
+    wrong, right = (_learned(lab, kind) for kind in (_homemade(lab), lab.BatchNorm1d))
+    growth = [one.sizes[-1] / one.sizes[0] for one in (wrong, right)]
+    return Demonstration(
+        setting=(
+            f"A classifier (Linear, BatchNorm, ReLU, Linear) learns ten classes in {STEPS} steps of SGD. Its "
+            "first gradient is held against what the loss does when each weight is moved a little. BatchNorm "
+            "undoes the scale of the weights before it, so no gradient should point along them."
+        ),
+        columns=("wrong: detached", "right: gradients flow"),
+        rows=(
+            Row("error of the first gradient, relative", percent(wrong.error), percent(right.error)),
+            Row("cosine of it and the weights", f"{wrong.along:.2f}", f"{right.along:.2f}"),
+            Row("growth of the weights, times", f"{growth[0]:.2f}", f"{growth[1]:.2f}"),
+            Row("loss before training", f"{wrong.losses[0]:.2f}", f"{right.losses[0]:.2f}"),
+            Row("loss after training", f"{wrong.losses[1]:.2f}", f"{right.losses[1]:.2f}"),
+        ),
+        claim=(
+            f"With detached statistics the gradient is off by {percent(wrong.error)} of its size, the "
+            f"weights grow to {growth[0]:.1f} times theirs, which BatchNorm takes out again, and {STEPS} "
+            f"steps leave a loss of {wrong.losses[1]:.2f}; with the true gradient the weights grow to "
+            f"{growth[1]:.2f} times theirs, and the loss is {right.losses[1]:.2f}."
+        ),
+        holds=(
+            wrong.error > 0.2
+            and right.error < 1e-4
+            and wrong.along > 0.1
+            and right.along < 0.001
+            and growth[0] > 1.5
+            and growth[1] < 1.05
+            and abs(wrong.losses[0] - right.losses[0]) < 1e-9
+            and wrong.losses[1] > 1.04 * right.losses[1]
+        ),
+        picture=Picture(
+            kind="lines",
+            title="Size of the weights before BatchNorm",
+            x="step",
+            y="norm of the weights",
+            series=(
+                Series("wrong", wrong.sizes, name="detached"),
+                Series("right", right.sizes, name="gradients flow"),
+            ),
+        ),
+    )
+
+
+def _homemade(lab: Laboratory) -> Any:
+    """The layer of the Bad example: the reference, but for its forward."""
+
+    class HomeMade(lab.BatchNorm1d):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            if self.training:
+                if len(x) == 1:
+                    raise ValueError("expected more than 1 value per channel")
+                mean, var = x.mean(0).detach(), x.var(0, unbiased=False).detach()
+                with lab.torch.no_grad():
+                    self.running_mean += self.momentum * (mean - self.running_mean)
+                    self.running_var += self.momentum * (x.var(0) - self.running_var)
+            else:
+                mean, var = self.running_mean, self.running_var
+            return self.weight * (x - mean) / lab.torch.sqrt(var + self.eps) + self.bias
+
+    return HomeMade
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """What came of it.
+
+    Attributes:
+        error: of the first gradient of the weights before BatchNorm, relative.
+        along: the cosine between that gradient and the weights of a unit, without its sign, on average.
+        sizes: the norm of these weights before the first step and after each.
+        losses: over all samples, before and after.
+
+    """
+
+    error: float
+    along: float
+    sizes: list[float]
+    losses: tuple[float, float]
+
+
+def _learned(lab: Laboratory, kind: Any) -> _Training:
+    """Train with such a layer, from the same weights and on the same batches for each."""
+    lab.restart()
+    inputs, targets = lab.blobs(300, classes=10, spread=0.5)
+    net = lab.classifier(classes=10)
+    net[1] = kind(16)
+    weight = net[0].weight
+
+    def loss() -> Any:
+        return lab.functional.cross_entropy(net(inputs), targets)
+
+    before = loss()
+    (gradient,) = lab.torch.autograd.grad(before, weight)
+    true = _slopes(lab, loss, weight)
+    error = float((gradient - true).norm() / true.norm())
+    along = float(lab.functional.cosine_similarity(gradient, weight.detach(), dim=1).abs().mean())
+    sizes = [float(weight.detach().norm())]
+    for _ in range(STEPS):
+        lab.train(net, inputs, targets, steps=1)
+        sizes.append(float(weight.detach().norm()))
+    return _Training(error, along, sizes, (float(before.detach()), float(loss().detach())))
+
+
+def _slopes(lab: Laboratory, loss: Callable[[], Any], weight: Any) -> Any:
+    """The gradient as it is measured: what the loss does when each of the weights is moved both ways."""
+    slopes = lab.torch.empty_like(weight)
+    with lab.torch.no_grad():
+        for at in range(weight.numel()):
+            kept = float(weight.view(-1)[at])
+            ends = []
+            for moved in (kept + STEP, kept - STEP):
+                weight.view(-1)[at] = moved
+                ends.append(float(loss()))
+            weight.view(-1)[at] = kept
+            slopes.view(-1)[at] = (ends[0] - ends[1]) / (2 * STEP)
+    return slopes

@@ -83,9 +83,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Kept
 from bnlint.rule import Claim
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
 
 SEVERITY = "error"
 ENGINES = "H"
@@ -113,3 +119,108 @@ def _fault(kept: Kept) -> str:
         case Kept(how="parameter", trained="no"):
             return "a parameter with `requires_grad=False`: leave that out, or it is never trained"
     return ""
+
+
+HIDDEN, STEPS = 16, 200
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """A network learns a sine; before its ReLU stands either layer."""
+    wrong, right = (_learned(lab, kind) for kind in (_homemade(lab), lab.BatchNorm1d))
+    xs = wrong.inputs.tolist()
+    return Demonstration(
+        setting=(
+            f"Linear(1, {HIDDEN}), BatchNorm, ReLU and Linear learn sin(x) for x from -3 to 3, in {STEPS} "
+            "steps of Adam on net.parameters(). Without a shift each ReLU bends where x has its mean. The "
+            "scale and the shift of the home-made layer are plain tensors."
+        ),
+        columns=("wrong: tensors", "right: parameters"),
+        rows=(
+            Row("tensors of BatchNorm in parameters()", str(wrong.trained), str(right.trained)),
+            Row("change of the scale in training", f"{wrong.scale:.2f}", f"{right.scale:.2f}"),
+            Row("change of the shift in training", f"{wrong.shift:.2f}", f"{right.shift:.2f}"),
+            Row("error of the output (RMS)", f"{wrong.error:.2f}", f"{right.error:.2f}"),
+        ),
+        claim=(
+            f"The optimizer got {wrong.trained} of the layer's 2 tensors: scale and shift moved by "
+            f"{wrong.scale:.2f} and {wrong.shift:.2f}, and the output is off by {wrong.error:.2f}; as "
+            f"parameters they moved by {right.scale:.2f} and {right.shift:.2f}, and it is off by "
+            f"{right.error:.2f}."
+        ),
+        holds=(
+            (wrong.trained, right.trained) == (0, 2)
+            and wrong.scale == wrong.shift == 0
+            and min(right.scale, right.shift) > 0.05
+            and wrong.error > 0.3
+            and right.error < 0.1
+        ),
+        picture=Picture(
+            kind="lines",
+            title="What the network has learned of a sine",
+            x="x",
+            y="output in train mode",
+            series=(
+                Series("truth", wrong.inputs.sin().tolist(), xs, "sin(x)"),
+                Series("wrong", wrong.outputs.tolist(), xs, "plain tensors"),
+                Series("right", right.outputs.tolist(), xs, "parameters"),
+            ),
+        ),
+    )
+
+
+def _homemade(lab: Laboratory) -> Any:
+    """The layer of the Bad example: the reference, but for its scale and shift."""
+
+    class HomeMade(lab.BatchNorm1d):  # type: ignore[misc, name-defined]
+        def __init__(self, num_features: int) -> None:
+            super().__init__(num_features)
+            del self.weight, self.bias
+            self.weight: Any = lab.torch.ones(num_features)
+            self.bias: Any = lab.torch.zeros(num_features)
+
+    return HomeMade
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What came of it.
+
+    Attributes:
+        trained: how many of the layer's tensors the optimizer got.
+        scale: how far the scale moved from 1 (RMS over channels).
+        shift: how far the shift moved from 0 (RMS over channels).
+        error: of the outputs (RMS over all inputs).
+        inputs: of shape (samples,), in order.
+        outputs: what the network makes of them.
+
+    """
+
+    trained: int
+    scale: float
+    shift: float
+    error: float
+    inputs: Any
+    outputs: Any
+
+
+def _learned(lab: Laboratory, kind: Any) -> _Learned:
+    """Train with such a layer, from the same weights on."""
+    lab.restart()
+    nn, inputs = lab.nn, lab.torch.linspace(-3, 3, 121)
+    net = nn.Sequential(nn.Linear(1, HIDDEN, bias=False), kind(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+    optimizer = lab.torch.optim.Adam(net.parameters(), lr=0.03)
+    for _ in range(STEPS):
+        loss = (net(inputs[:, None])[:, 0] - inputs.sin()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    outputs = net(inputs[:, None])[:, 0].detach()
+    norm = net[1]
+    return _Learned(
+        trained=len(list(norm.parameters())),
+        scale=float((norm.weight.detach() - 1).square().mean().sqrt()),
+        shift=float(norm.bias.detach().square().mean().sqrt()),
+        error=float((outputs - inputs.sin()).square().mean().sqrt()),
+        inputs=inputs,
+        outputs=outputs,
+    )
