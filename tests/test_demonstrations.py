@@ -103,6 +103,13 @@ def test_a_home_made_layer_that_is_shown_has_the_fault_of_its_rule_alone(rule):
     assert not report.skipped
 
 
+def test_a_home_made_layer_with_no_step_done_wrong_is_right():
+    with opened() as lab:
+        report = bnlint.conforms(lab.HomeMade)
+    assert not report.findings
+    assert not report.skipped
+
+
 def test_no_other_numbers_are_kept():
     assert set(json.loads(Path(DEMONSTRATED).read_text(encoding="utf-8"))) == {rule.code for rule in SHOWN}
 

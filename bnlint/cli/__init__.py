@@ -139,6 +139,16 @@ def say(line: str) -> None:
         click.echo(f"bnlint: {line}", err=True)
 
 
+def save(target: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that was asked for, or say why it cannot be."""
+    from bnlint.writing import write
+
+    try:
+        write(target, data)
+    except OSError as problem:
+        raise Refused(f"{target}: cannot be written: {problem.strerror}") from problem
+
+
 def _leave(status: object) -> None:
     """End the process at once: taking down what the engine has built would be a sixth of the run."""
     try:

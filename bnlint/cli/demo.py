@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnlint import __version__
-from bnlint.cli import FINDINGS, Refused, say, terminal
+from bnlint.cli import FINDINGS, Refused, save, say, terminal
 from bnlint.cli.progress import Bar, wanted
 from bnlint.cli.words import item, rules
 
@@ -202,10 +202,5 @@ def _write(
 
 
 def _save(target: str, data: bytes) -> None:
-    from bnlint.writing import write
-
-    try:
-        write(target, data)
-    except OSError as problem:
-        raise Refused(f"{target}: cannot be written: {problem.strerror}") from problem
+    save(target, data)
     say(f"wrote {target}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnlint.cli import COMMANDS, FINDINGS, WRONG, Refused, say, terminal
+from bnlint.cli import COMMANDS, FINDINGS, WRONG, save, say, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,13 +93,8 @@ def show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # n
         text = _rendered(outcome, settings, terminal.width(), links=terminal.follows_links())
         click.echo(text, nl=False, color=terminal.colors(color))
         return
-    from bnlint.writing import write
-
     text = _rendered(outcome, settings, terminal.WIDTH, links=False)
-    try:
-        write(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
-    except OSError as problem:
-        raise Refused(f"{target}: cannot be written: {problem.strerror}") from problem
+    save(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
 
 
 def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:

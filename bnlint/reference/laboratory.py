@@ -19,6 +19,51 @@ if TYPE_CHECKING:
     from bnlint.demonstration import Demonstration
 
 
+class HomeMade(BatchNorm1d):
+    """BatchNorm of (N, C) as people write it, each step by itself: a demonstration does one of them wrong."""
+
+    running_mean: Any
+    running_var: Any
+    weight: Any
+    bias: Any
+    momentum: Any
+
+    def refuse(self, x: Tensor) -> None:
+        """Raise ValueError for one value per channel."""
+        if len(x) == 1:
+            raise ValueError("expected more than 1 value per channel")
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the variance that normalise in train mode, of shape (C,) each."""
+        return x.mean(0), x.var(0, unbiased=False)
+
+    def tracked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the variance that enter the running ones."""
+        return x.mean(0), x.var(0)
+
+    def known(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002  others look at the batch
+        """The mean and the variance that normalise in eval mode."""
+        return self.running_mean, self.running_var
+
+    def update(self, x: Tensor) -> None:
+        """Move the running statistics."""
+        with torch.no_grad():
+            mean, var = self.tracked(x)
+            self.running_mean += self.momentum * (mean - self.running_mean)
+            self.running_var += self.momentum * (var - self.running_var)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise, scale and shift."""
+        if self.training:
+            self.refuse(x)
+            mean, var = self.statistics(x)
+            self.update(x)
+        else:
+            mean, var = self.known(x)
+        output: Tensor = self.weight * (x - mean) / torch.sqrt(var + self.eps) + self.bias
+        return output
+
+
 class Laboratory:
     """What a demonstration gets: torch, the reference layers, and random numbers that depend on `seed` alone.
 
@@ -28,12 +73,14 @@ class Laboratory:
         BatchNorm1d: the reference layer for (N, C) and (N, C, L).
         BatchNorm2d: the reference layer for (N, C, H, W).
         BatchNorm3d: the reference layer for (N, C, D, H, W).
+        HomeMade: a layer for (N, C) whose steps can be done wrong.
 
     """
 
     BatchNorm1d: type[Any] = BatchNorm1d
     BatchNorm2d: type[Any] = BatchNorm2d
     BatchNorm3d: type[Any] = BatchNorm3d
+    HomeMade: type[Any] = HomeMade
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed

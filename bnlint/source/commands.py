@@ -130,13 +130,12 @@ class Commands:
         first = None if not args.items else self.run.force(args.items[0].value)
         return self.instance(first, place) if isinstance(first, ClassVal) else None
 
-    def call_flag(self, path: str, args: Args, _place: Place) -> Value | None:
+    def call_flag(self, _path: str, args: Args, _place: Place) -> Value | None:
         """`flags.DEFINE_integer("batch_size", 2, "…")`: known by its name in all files."""
         first = args.value(0, "name")
         if not isinstance(first, Const) or not isinstance(first.value, str):
             return None
-        at = 2 if path.endswith(("enum_class",)) else 1
-        option = self.by_default(args.get(at, "default"), first.value, f"--{first.value}")
+        option = self.by_default(args.get(1, "default"), first.value, f"--{first.value}")
         self.flags.setdefault(first.value, {})[self.run.frame.filename] = option
         holder = Sym(fresh(), first.value)
         self.run.state.set((holder.key, "value"), option)
