@@ -123,11 +123,16 @@ class Laboratory:
             means.append(norm.running_mean.clone())
         return float(torch.stack(means).square().mean().sqrt())
 
-    def classifier(self, features: int = 8, hidden: int = 16, classes: int = 3) -> Any:
-        """Linear, BatchNorm, ReLU, Linear: the smallest network in which BatchNorm stands where it should."""
+    def classifier(
+        self, features: int = 8, hidden: int = 16, classes: int = 3, norm: Callable[[int], Any] = BatchNorm1d
+    ) -> Any:
+        """Linear, BatchNorm, ReLU, Linear: the smallest network in which BatchNorm stands where it should.
+
+        `norm` makes its BatchNorm, given the number of channels.
+        """
         return nn.Sequential(
             nn.Linear(features, hidden, bias=False),
-            BatchNorm1d(hidden),
+            norm(hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )

@@ -199,8 +199,7 @@ def _learned(lab: Laboratory, kind: Any) -> _Training:
     """Train with such a layer, from the same weights and on the same batches for each."""
     lab.restart()
     inputs, targets = lab.blobs(300, classes=10, spread=0.5)
-    net = lab.classifier(classes=10)
-    net[1] = kind(16)
+    net = lab.classifier(classes=10, norm=kind)
     weight = net[0].weight
 
     def loss() -> Any:

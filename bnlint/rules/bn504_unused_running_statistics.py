@@ -180,8 +180,7 @@ def _answered(lab: Laboratory, kind: Any) -> tuple[Any, list[float]]:
     """What the network answers in batches of one, and the share of right answers for each size of batch."""
     lab.restart()
     inputs, targets = lab.blobs(2 * SAMPLES, classes=10, spread=0.5)
-    net = lab.classifier(classes=10)
-    net[1] = kind(16)
+    net = lab.classifier(classes=10, norm=kind)
     lab.train(net, inputs[:SAMPLES], targets[:SAMPLES], steps=200)
     net.eval()
     with lab.torch.no_grad():

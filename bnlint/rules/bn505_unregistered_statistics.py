@@ -214,8 +214,7 @@ def _reloaded(lab: Laboratory, kind: Any) -> _Reloaded:
     lab.restart()
     inputs, targets = lab.blobs(600, classes=10, spread=0.5)
     inputs += MEAN
-    old, new = lab.classifier(classes=10), lab.classifier(classes=10)
-    old[1], new[1] = kind(16), kind(16)
+    old, new = (lab.classifier(classes=10, norm=kind) for _ in range(2))
     lab.train(old, inputs[:300], targets[:300], steps=200)
     state = lab.reread(old.state_dict())
     missed = new.load_state_dict(state).missing_keys

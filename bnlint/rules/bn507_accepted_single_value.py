@@ -200,8 +200,7 @@ def _outcome(lab: Laboratory, kind: Any) -> _Outcome:
     """Train with such a layer, and give it single samples."""
     lab.restart()
     inputs, targets = lab.blobs(600, classes=10, spread=0.5)
-    net = lab.classifier(classes=10)
-    net[1] = kind(16)
+    net = lab.classifier(classes=10, norm=kind)
     lab.train(net, inputs[:300], targets[:300], steps=200)
     new = inputs[300:], targets[300:]
     before = lab.accuracy(net.eval(), *new)

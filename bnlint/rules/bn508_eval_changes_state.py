@@ -185,8 +185,7 @@ def _evaluated(lab: Laboratory, kind: Any) -> _Evaluated:
     """Train with such a layer, and evaluate; copies answer for the samples, so that these move nothing."""
     lab.restart()
     inputs, targets = lab.blobs(600, classes=10, spread=0.5)
-    net = lab.classifier(classes=10)
-    net[1] = kind(16)
+    net = lab.classifier(classes=10, norm=kind)
     lab.train(net, inputs[:300], targets[:300], steps=200)
     net.eval()
     mean = net[1].running_mean.clone()
