@@ -524,6 +524,52 @@ class Recomputed:
     path: tuple[Step, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The running statistics of one BatchNorm of a live model, or of a file.
+
+    `norm` is the layer: its `where` names the file and the path in the model, and settings that a file does
+    not hold are UNKNOWN. `held` says where they are ("`net`", "`best.pt`"). `mean` and `var` have one number
+    per channel, and are empty where they are not known. `count` is `num_batches_tracked`. `trained` says
+    whether the layer's scale or shift has moved from (1, 0), `evaluated` whether the statistics normalise as
+    they are: in eval mode, or in whatever model the file is loaded into.
+
+    `seen_mean` and `seen_var` are what `batches` batches of the loader gave at this layer, per channel, and
+    empty where nothing was measured; `poisoned` tells which batch would put a NaN or an infinity into the
+    statistics, if one would.
+    """
+
+    norm: Layer
+    held: str
+    mean: tuple[float, ...] = ()
+    var: tuple[float, ...] = ()
+    count: int | Unknown = UNKNOWN
+    trained: Answer3 = "unknown"
+    evaluated: Answer3 = "unknown"
+    dtype: str = ""
+    seen_mean: tuple[float, ...] = ()
+    seen_var: tuple[float, ...] = ()
+    batches: int = 0
+    poisoned: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A BatchNorm whose running statistics are not in a state: a file, or what `state_dict()` gives.
+
+    `norm` is the layer, as in `Statistics`. `held` names the state, `names` the entries that are not in it.
+    `against` names the live model into which the state is to be loaded; it is empty where the state is
+    judged by itself.
+    """
+
+    norm: Layer
+    held: str
+    names: tuple[str, ...]
+    against: str = ""
+    path: tuple[Step, ...] = ()
+    assumed: str | None = None
+
+
 AGREEMENT: Final = 1e-4
 """The relative difference up to which a home-made layer does what the reference does: mistakes are larger."""
 
@@ -602,6 +648,8 @@ class Facts:
     recomputed: tuple[Recomputed, ...] = ()
     splits: tuple[Split, ...] = ()
     homemade: tuple[Homemade, ...] = ()
+    statistics: tuple[Statistics, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
 
 
 MOVES: Final[frozenset[Kind]] = frozenset({"reshape", "dropout", "pool", "identity"})

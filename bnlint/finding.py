@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from bnlint.picture import Picture
 
 Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium"]
@@ -60,7 +63,8 @@ class Finding:
     """One bug at one place.
 
     `message` says what is wrong, why, and what to do. `evidence` is the path that proves it, in the
-    order in which it happens. `measured` holds numbers of the run engine.
+    order in which it happens. `measured` holds numbers of the run engine, and `picture` shows them where
+    people would rather look.
     """
 
     code: str
@@ -72,3 +76,4 @@ class Finding:
     evidence: tuple[Step, ...] = ()
     measured: Mapping[str, float] | None = None
     fix: Fix | None = field(default=None)
+    picture: Picture | None = field(default=None, compare=False, repr=False)

@@ -26,6 +26,7 @@ from bnlint.finding import Confidence, Finding, Fix, Severity, Step, Where
 
 if TYPE_CHECKING:
     from bnlint.demonstration import Demonstration
+    from bnlint.picture import Picture
     from bnlint.reference.laboratory import Laboratory
 
 HEADINGS = (
@@ -50,6 +51,7 @@ class Claim:
     severity: Severity | None = None
     measured: Mapping[str, float] | None = None
     fix: Fix | None = None
+    picture: Picture | None = None
 
     def assuming(self, what: str | None) -> Claim:
         """This claim where `what` had to be taken for granted: it names it, and is less sure."""
@@ -155,4 +157,5 @@ def judge(
                 evidence=claim.evidence,
                 measured=claim.measured,
                 fix=claim.fix,
+                picture=claim.picture,
             )

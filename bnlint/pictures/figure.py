@@ -8,7 +8,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
-from bnlint.demonstration import ORDER
+from bnlint.picture import ORDER
 from bnlint.pictures.scales import counts, edges
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bnlint.demonstration import Picture, Series, Side
+    from bnlint.picture import Picture, Series, Side
 
 SIZE: Final = (5.0, 3.4)
 """Width and height of one picture, in inches: so small that its letters can be read on a telephone."""

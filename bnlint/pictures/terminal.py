@@ -7,13 +7,14 @@ import textwrap
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Final
 
-from bnlint.demonstration import ORDER
+from bnlint.picture import ORDER
 from bnlint.pictures.scales import Scale, counts, edges, spanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bnlint.demonstration import Picture, Series, Shown, Side
+    from bnlint.demonstration import Shown
+    from bnlint.picture import Picture, Series, Side
 
 MARKS: Final[dict[Side, str]] = {"wrong": "x", "right": "o", "truth": "·"}
 BARS: Final[dict[Side, str]] = {"wrong": "▒", "right": "█", "truth": "·"}
