@@ -4,12 +4,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing itself is not imported: `import bnlint` stays instant
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
+    from typing import Any, Literal
+
+    from torch import nn
 
     from bnlint.report import Report
 
-__all__ = ["__version__", "conforms", "lint"]
+__all__ = ["__version__", "check", "conforms", "lint"]
 __version__ = "0.1.0"
 
 
@@ -38,3 +41,49 @@ def conforms(layer: object) -> Report:
     from bnlint.conformity import report
 
     return report(layer)
+
+
+def check(  # noqa: PLR0913
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    stage: Literal["train", "eval"] = "train",
+    forward: Callable[[nn.Module, Any], Any] | None = None,
+    max_batches: int = 8,
+    state_dict: Mapping[str, Any] | str | PathLike[str] | None = None,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
+    progress: bool | Callable[[float, str], None] | None = None,
+) -> Report:
+    """Run a live model on a few batches, and say what is wrong with its BatchNorm.
+
+    `stage` is what the caller is about to do: "train" or "eval"; under `torch.no_grad()` it is taken to be
+    the latter. A batch reaches the model as people expect: a tensor, or the first of `(inputs, targets)`, by
+    position, a dict by the names of `forward`'s parameters, anything else through `forward(model, batch)`.
+    `state_dict`, a mapping or a file, is compared with what the model needs. `select` and `ignore` are codes,
+    their beginnings, or names. `progress` is called with the share that is done and what is being done; by
+    default there is a bar for checks of more than a second where somebody is looking.
+
+    The model, the loader and the process are afterwards as they were, also where something is raised: modes,
+    parameters, buffers, gradients, hooks, random numbers. Only an iterator cannot be put back.
+
+    Raises `ImportError` where torch is not installed, `TypeError` for what is no model, no loader, or cannot be
+    called on a batch, and whatever the model raises; but what BatchNorm raises because of the shape of a batch
+    is a finding.
+    """
+    import sys
+
+    from bnlint.checking import report
+
+    return report(
+        model,
+        loader,
+        stage=stage,
+        forward=forward,
+        max_batches=max_batches,
+        state_dict=state_dict,
+        select=select,
+        ignore=ignore,
+        progress=progress,
+        frame=sys._getframe(1),
+    )

@@ -273,6 +273,8 @@ class Forward:
     model can be here; exactly {"train"} means that it certainly is in train mode on this path.
     `path` leads here: where the model was built, who last set its mode, who called.
     `stuck` is the `eval()` of an earlier pass of the training loop that is still in force, if any.
+    `layer` is the BatchNorm that is in that mode where a live model was looked at, and `measured` what its
+    mode does to the answer.
     """
 
     model: str
@@ -286,6 +288,8 @@ class Forward:
     stuck: Step | None = None
     loop: Where | None = None
     assumed: str | None = None
+    layer: Layer | None = None
+    measured: Mapping[str, float] | None = None
 
 
 Effect = Literal["recorded", "refused", "kept", "unknown"]
@@ -322,7 +326,7 @@ class Feed:
     known whether there is one; `guarded` says whether anything takes care of a batch of one sample, and
     `synced` whether BatchNorm sees the samples of other devices as well. `steps` is how many batches
     gradients are accumulated over, None where that is not known. `assumed` names the one assumption that
-    was needed, if any.
+    was needed, if any. `sizes` are those of the batches that were seen, where a loader was run.
     """
 
     loader: Where
@@ -340,6 +344,7 @@ class Feed:
     steps: Setting | None = None
     path: tuple[Step, ...] = ()
     assumed: str | None = None
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

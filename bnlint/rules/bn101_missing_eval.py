@@ -98,7 +98,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
-from bnlint.facts import Facts, Forward, assumption
+from bnlint.facts import Facts, Forward, Layer, assumption
 from bnlint.rule import Claim
 
 if TYPE_CHECKING:
@@ -119,6 +119,12 @@ def _judge(forward: Forward) -> Iterator[Claim]:
     """What the train mode does to the layers that this model is known, or assumed, to have."""
     evidence = (*forward.path, *forward.why)
     match forward:
+        case Forward(layer=Layer() as layer):
+            message = (
+                f"This {layer.cls} runs in train mode while `{forward.model}` is evaluated: it normalises by the "
+                f"batch and moves its statistics; call `eval()` on the whole model first."
+            )
+            yield Claim(forward.where, message, evidence, measured=forward.measured)
         case Forward(batchnorm="yes" | "unknown"):
             message = (
                 f"`{forward.model}` is evaluated in train mode: BatchNorm uses this batch's statistics and "

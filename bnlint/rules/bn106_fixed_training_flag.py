@@ -116,6 +116,11 @@ def _defect(norm: Computed) -> str | None:
                 f"`{norm.cls}` normalises by the mean and variance of its batch in both modes: in evaluation "
                 f"a sample's output depends on its batch; keep running statistics and use them in eval mode."
             )
+        case Computed(how="handwritten", training=Setting(value=True), statistics="yes", trained="yes"):
+            return (
+                f"`{norm.cls}` keeps running statistics but normalises by its batch in eval mode too: a sample's "
+                f"output depends on its batch; use them where `self.training` is false."
+            )
     return None
 
 

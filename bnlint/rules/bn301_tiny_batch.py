@@ -101,8 +101,43 @@ def check(facts: Facts, enough: int) -> Iterator[Claim]:
 def _claim(feed: Feed, size: int, enough: int) -> Claim:
     hopeless = isinstance(feed.values, int) and feed.values <= HOPELESS
     evidence = (*feed.path, *feed.batch_size.evidence)
-    claim = Claim(feed.loader, _message(feed, size, enough), evidence, severity="error" if hopeless else None)
+    claim = Claim(
+        feed.loader,
+        _message(feed, size, enough),
+        evidence,
+        severity="error" if hopeless else None,
+        measured=_measured(feed, size, enough),
+        picture=_picture(feed, enough),
+    )
     return claim.assuming(assumption(feed))
+
+
+def _measured(feed: Feed, size: int, enough: int) -> dict[str, float] | None:
+    """What a loader gave that was run."""
+    if not feed.sizes:
+        return None
+    found: dict[str, float] = {"samples": size, "threshold": enough}
+    if isinstance(feed.values, int):
+        found["values per channel"] = feed.values
+    return found
+
+
+def _picture(feed: Feed, enough: int) -> Picture | None:
+    """The sizes of the batches that were seen, beside what is enough."""
+    if not feed.sizes:
+        return None
+    numbers = range(1, len(feed.sizes) + 1)
+    return Picture(
+        kind="bars",
+        title="Samples in each batch",
+        x="batch",
+        y="samples",
+        series=(
+            Series("wrong", list(map(float, feed.sizes)), name="seen"),
+            Series("right", [float(enough)] * len(feed.sizes), name="enough"),
+        ),
+        categories=tuple(map(str, numbers)),
+    )
 
 
 def _message(feed: Feed, size: int, enough: int) -> str:

@@ -55,7 +55,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series
-from bnlint.facts import Facts, Layer, Setting
+from bnlint.facts import Facts, Layer, Setting, Statistics
 from bnlint.rule import Claim, Threshold
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ ENGINES = "SR"
 THRESHOLD: Final = Threshold(
     0.01, "eps from which on it outweighs the variances that healthy layers have", 1e-6, 1.0
 )
+LEAST: Final = 2
+"""Channels of which most can be said."""
 POSITION: Final = 1
 """Where `eps` stands among the parameters of a BatchNorm."""
 
@@ -79,6 +81,27 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
                 pass
             case Setting(value=int() | float() as eps) as setting if eps >= large or eps <= 0:
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence)
+    for statistics in facts.statistics:
+        claim = _swamped(statistics)
+        if claim is not None:
+            yield claim
+
+
+def _swamped(found: Statistics) -> Claim | None:
+    """The claim about an eps that is larger than the variances of most channels; dead channels have none."""
+    eps = found.norm.value("eps")
+    variances = sorted(found.var if found.evaluated == "yes" else found.seen_var)
+    if isinstance(eps, bool) or not isinstance(eps, float) or len(variances) < LEAST:
+        return None
+    median = variances[len(variances) // 2]
+    if not 0 < median < eps or variances[-1] == 0:
+        return None
+    message = (
+        f"`eps={eps:g}` of {found.norm.cls} is larger than the variances of most channels (median {median:.2g}): "
+        f"it normalises them to a deviation of {(median / (median + eps)) ** 0.5:.2g}, not 1; scale the input up, or "
+        f"pass a smaller `eps`."
+    )
+    return Claim(found.norm.where, message, measured={"median variance": median, "threshold": eps})
 
 
 def _message(norm: Layer, setting: Setting, eps: float) -> str:

@@ -1,0 +1,242 @@
+"""The running statistics are far from the data that the model is evaluated on.
+
+What it finds
+-------------
+A model in eval mode whose layers, given the loader's batches, are fed by values that their running statistics
+do not describe. Measured is how large the normalised values are, as the root of the mean square of a channel: 1
+for data like those that the statistics were collected on, and also about 1 for a part of them, such as one class.
+
+Why it is wrong
+---------------
+In eval mode BatchNorm subtracts `running_mean` and divides by the root of `running_var`. Where these are of
+other data, what comes out has neither mean 0 nor deviation 1, and the layers behind were never trained on that.
+It happens with inputs that are scaled or normalised otherwise than in training (0 to 255 in place of 0 to 1),
+with another domain, with statistics that stopped moving while the weights went on (a momentum near 0), and
+after training on batches that were sorted by class.
+
+Bad
+---
+    import torch
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3, bias=False)
+            self.bn = nn.BatchNorm2d(16)
+            self.head = nn.Linear(16, 2)
+
+        def forward(self, x):
+            return self.head(self.bn(self.conv(x)).relu().mean((2, 3)))
+
+
+    def model():
+        torch.manual_seed(0)
+        net = Net()
+        for _ in range(50):
+            net(torch.rand(32, 3, 8, 8))
+        return net.eval()
+
+
+    def loader():
+        return [torch.rand(32, 3, 8, 8) * 255 for _ in range(2)]
+
+
+    STAGE = "eval"
+
+Good
+----
+    import torch
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3, bias=False)
+            self.bn = nn.BatchNorm2d(16)
+            self.head = nn.Linear(16, 2)
+
+        def forward(self, x):
+            return self.head(self.bn(self.conv(x)).relu().mean((2, 3)))
+
+
+    def model():
+        torch.manual_seed(0)
+        net = Net()
+        for _ in range(50):
+            net(torch.rand(32, 3, 8, 8))
+        return net.eval()
+
+
+    def loader():
+        return [torch.rand(32, 3, 8, 8) for _ in range(2)]
+
+
+    STAGE = "eval"
+
+How to fix it
+-------------
+Give the model inputs that are prepared as in training. Where the data really are others, collect the statistics
+anew on them (`torch.optim.swa_utils.update_bn`), or train on shuffled batches of both.
+
+When it is fine
+---------------
+A model that is adapted to the new data afterwards. What the statistics were never compared with, such as the
+noise that a generator draws, is not reported unless it is a loader's.
+
+References
+----------
+- Li et al., Revisiting Batch Normalization For Practical Domain Adaptation: https://arxiv.org/abs/1603.04779
+- Wu and Johnson, Rethinking "Batch" in BatchNorm: https://arxiv.org/abs/2105.07576
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
+from bnlint.facts import Facts, Statistics
+from bnlint.rule import Claim, Threshold
+
+if TYPE_CHECKING:
+    from bnlint.reference.laboratory import Laboratory
+
+SEVERITY = "warning"
+ENGINES = "R"
+
+THRESHOLD: Final = Threshold(
+    2.0, "size of normalised values, 1 where the statistics fit, from which on they do not", 1.25, 100.0
+)
+SETTLED: Final = 100
+"""Batches after which statistics have forgotten how they began; before, they may be too wide."""
+
+
+def check(facts: Facts, large: float) -> Iterator[Claim]:
+    """The first layer whose normalised values are far too large, or, with old statistics, far too small."""
+    found = [(one, _size(one)) for one in facts.statistics if one.evaluated == "yes"]
+    measured = [(one, size) for one, size in found if size is not None]
+    wrong = [(one, size) for one, size in measured if _is_off(one, size, large)]
+    if wrong:
+        first, size = wrong[0]
+        yield _claim(first, size, large, len(wrong), len(measured))
+
+
+def _is_off(one: Statistics, size: float, large: float) -> bool:
+    settled = isinstance(one.count, int) and one.count >= SETTLED
+    return size >= large or (settled and size <= 1 / large)
+
+
+def _size(one: Statistics) -> float | None:
+    """How large the normalised values of a channel are: the root of their mean square, the median of all."""
+    eps = one.norm.value("eps")
+    if not one.seen_mean or not isinstance(eps, float) or not len(one.mean) == len(one.var) == len(one.seen_mean):
+        return None
+    if any(variance < 0 for variance in one.var):
+        return None
+    sizes = [
+        (((seen - mean) ** 2 + spread) / (var + eps)) ** 0.5
+        for mean, var, seen, spread in zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True)
+    ]
+    found = median(sizes)
+    return found if found == found else None  # NaN: that is BN407's
+
+
+def _claim(first: Statistics, size: float, large: float, wrong: int, of: int) -> Claim:
+    layers = "its" if of == 1 else f"{wrong} of {of} layers'"
+    message = (
+        f"The running statistics of this {first.norm.cls} do not fit the loader's data: normalised values have "
+        f"a size of {size:.3g} where 1 is right, in {layers} channels. Check how the inputs are scaled, or collect "
+        f"the statistics anew."
+    )
+    numbers = {"size of normalised values": size, "threshold": large, "layers": wrong, "of": of}
+    return Claim(first.norm.where, message, measured=numbers, picture=_picture(first))
+
+
+def _picture(one: Statistics) -> Picture:
+    """What the batches have, over what the statistics say, channel by channel."""
+    ends = sorted(one.mean)
+    return Picture(
+        kind="scatter",
+        title="Mean of each channel",
+        x="running_mean",
+        y="mean of the batches",
+        series=(
+            Series("truth", [ends[0], ends[-1]], [ends[0], ends[-1]], name="where they fit"),
+            Series("wrong", one.seen_mean, one.mean, name="channels"),
+        ),
+    )
+
+
+SCALES = (0.5, 1.0, 2.0, 4.0, 16.0, 255.0)
+"""What the inputs are multiplied by; 1 is how they were in training."""
+
+
+def demonstrate(lab: Laboratory) -> Demonstration:
+    """A classifier is evaluated on inputs of several scales."""
+    inputs, targets = lab.blobs(600, classes=5, spread=0.5)
+    inputs = inputs - inputs.min()
+    net = lab.classifier(classes=5)
+    lab.train(net, inputs[:400], targets[:400], steps=200)
+    net.eval()
+    right = [lab.accuracy(net, scale * inputs[400:], targets[400:]) for scale in SCALES]
+    sizes = [_normalised(lab, net, scale * inputs[400:]) for scale in SCALES]
+    one, off = SCALES.index(1.0), SCALES.index(16.0)
+    anew = _collected(lab, net, 16 * inputs, targets)
+    return Demonstration(
+        setting=(
+            "A classifier has learned to tell five classes. It is evaluated on new samples, scaled as in "
+            "training and multiplied by 16, as if somebody had forgotten to divide. The size of the normalised "
+            "values is the root of their mean square in BatchNorm, before scale and shift."
+        ),
+        columns=("wrong: inputs x 16", "right: as in training"),
+        rows=(
+            Row("size of normalised values", f"{sizes[off]:.1f}", f"{sizes[one]:.2f}"),
+            Row("right predictions", percent(right[off]), percent(right[one])),
+            Row("right predictions, statistics collected anew", percent(anew), ""),
+        ),
+        claim=(
+            f"Inputs that are 16 times too large make the normalised values {sizes[off]:.0f} times as large as "
+            f"they should be, and {percent(right[off])} of the predictions are right in place of "
+            f"{percent(right[one])}; with statistics of the new inputs it is {percent(anew)}."
+        ),
+        holds=(
+            0.8 < sizes[one] < 1.25
+            and sizes[off] > 4
+            and right[off] < right[one] - 0.1
+            and anew > right[off] + 0.05
+        ),
+        picture=Picture(
+            kind="bars",
+            title="Right predictions by the scale of the inputs",
+            x="inputs multiplied by",
+            y="right predictions in %",
+            series=(
+                Series("wrong", [100 * share for share in right], name="running statistics of scale 1"),
+            ),
+            categories=tuple(f"{scale:g}" for scale in SCALES),
+        ),
+    )
+
+
+def _normalised(lab: Laboratory, net: Any, inputs: Any) -> float:
+    """The size of the normalised values: the median over the channels."""
+    with lab.torch.no_grad():
+        made, norm = net[0](inputs), net[1]
+        values = (made - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+    return float(values.square().mean(0).sqrt().median())
+
+
+def _collected(lab: Laboratory, net: Any, inputs: Any, targets: Any) -> float:
+    """Right predictions after the statistics were collected anew on these inputs."""
+    norm = net[1]
+    norm.reset_running_stats()
+    norm.momentum = None
+    net.train()
+    with lab.torch.no_grad():
+        for some in inputs[:400].split(100):
+            net(some)
+    return lab.accuracy(net.eval(), inputs[400:], targets[400:])

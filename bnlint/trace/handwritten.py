@@ -1,0 +1,96 @@
+"""Which layer mixes the samples of a batch in eval mode, where no function of torch does it: a handwritten BatchNorm."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+
+from bnlint.facts import Computed, Setting
+from bnlint.trace.batches import alone
+from bnlint.trace.layers import class_name
+from bnlint.trace.modes import ON_PURPOSE
+from bnlint.trace.oracles import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bnlint.trace.batches import Batch
+    from bnlint.trace.live import Live
+
+NAME: Final = re.compile(r"batch_?norm|(^|_)bn|normali[sz]", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A module whose output for a sample depends on the batch though its input does not."""
+
+    module: nn.Module
+
+
+def suspects(model: nn.Module, call: Callable[[Batch], Any], batch: Batch) -> list[Found]:
+    """The modules that normalise by the batch in eval mode: with a scale, and a name that says so."""
+    assert batch.size
+    whole = _outputs(model, lambda: call(batch))
+    single = _outputs(model, lambda: call(type(batch)(alone(batch.value, batch.size), alone(batch.inputs, batch.size), None, 1)))
+    found = []
+    for module in model.modules():
+        one, other = whole.get(id(module)), single.get(id(module))
+        if one is None or other is None or not _normalises(module):
+            continue
+        if _apart(one[0], other[0]) <= LIMIT < _apart(one[1], other[1]):
+            found.append(Found(module))
+    return found
+
+
+def _normalises(module: nn.Module) -> bool:
+    """Has it a scale or a shift for each channel, and no layers inside?"""
+    own = list(module.parameters(recurse=False))
+    vectors = own and all(sum(size > 1 for size in one.shape) <= 1 for one in own)
+    ours = not type(module).__module__.startswith("torch.")
+    return bool(vectors) and ours and not list(module.children()) and bool(NAME.search(type(module).__name__))
+
+
+def _outputs(model: nn.Module, run: Callable[[], Any]) -> dict[int, tuple[Tensor, Tensor]]:
+    """What goes into each module and comes out of it for the first sample, at its first call."""
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    known = {id(module) for module in model.modules()}
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if id(module) in known and id(module) not in found and args:
+            x = args[0]
+            if isinstance(x, Tensor) and isinstance(output, Tensor) and x.dim() and output.dim():
+                found[id(module)] = (x[:1].detach().clone(), output[:1].detach().clone())
+
+    handle = hooks.register_module_forward_hook(after)
+    try:
+        with torch.no_grad():
+            run()
+    except Exception:  # noqa: BLE001  a sample alone may be refused
+        return {}
+    finally:
+        handle.remove()
+    return found
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    """The largest distance, in deviations of the values."""
+    if one.shape != other.shape or not one.is_floating_point():
+        return 0.0
+    return float((one.float() - other.float()).abs().max()) / (float(one.float().std(unbiased=False)) or 1.0)
+
+
+def computed(live: Live, found: list[Found]) -> Iterator[Computed]:
+    """Them as facts."""
+    for one in found:
+        path = live.path(one.module)
+        if path is not None:
+            name = class_name(one.module)
+            where = live.places.built(path)
+            keeps = "yes" if any("running" in key or "moving" in key for key, _ in one.module.named_buffers()) else "no"
+            meant = "yes" if ON_PURPOSE.search(name) or ON_PURPOSE.search(live.name) else "no"
+            yield Computed(name, "handwritten", where, Setting(True, where), keeps, "unknown", "yes", meant)

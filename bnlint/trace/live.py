@@ -1,0 +1,94 @@
+"""A live model as facts speak of it: paths, layers with their places, operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from bnlint.facts import Layer, Op, Setting
+from bnlint.trace.layers import batchnorms, class_name, is_batchnorm, layer
+from bnlint.trace.locate import Places, called
+
+if TYPE_CHECKING:
+    from bnlint.facts import Chain, Kind
+    from bnlint.finding import Where
+    from bnlint.trace.nodes import Node, Spot
+
+
+@dataclass(eq=False)
+class Live:
+    """A model without its wrappers, and where its parts are built."""
+
+    model: nn.Module
+    places: Places
+    norms: dict[str, nn.Module] = field(init=False)
+    _paths: dict[int, str] = field(init=False)
+    _layers: dict[tuple[int, Kind], Layer] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.norms = batchnorms(self.model)
+        self._paths = {id(module): path for path, module in self.model.named_modules()}
+
+    @property
+    def name(self) -> str:
+        """The class of the model."""
+        return class_name(self.model)
+
+    def path(self, module: nn.Module | None) -> str | None:
+        """The path of a module; None where the model does not know it."""
+        return None if module is None else self._paths.get(id(module))
+
+    def layer(self, module: nn.Module, kind: Kind) -> Layer:
+        """A layer as a fact, with the place that builds it."""
+        key = (id(module), kind)
+        if key not in self._layers:
+            path = self.path(module)
+            where = replace(self.places.check, module=None) if path is None else self.places.built(path)
+            self._layers[key] = layer(module, kind, where)
+        return self._layers[key]
+
+    def norm(self, module: nn.Module) -> Layer:
+        """A BatchNorm as a fact."""
+        return self.layer(module, "batchnorm")
+
+    def layer_at(self, module: nn.Module, where: Where) -> Layer:
+        """A BatchNorm that the model does not know as a fact."""
+        return layer(module, "batchnorm", where)
+
+    def written(self, module: nn.Module | None, spot: Spot | None) -> Where:
+        """Where the order is written: the element of a container, or the call in `forward`."""
+        path = self.path(module)
+        if path is not None and (spot is None or spot.contained):
+            return self.places.built(path)
+        return self.places.check if spot is None else called(spot, path)
+
+    def op(self, node: Node) -> Op:
+        """An operation as a fact."""
+        module = node.module if node.module is not None and _is_leaf(node.module) else None
+        where = self.written(module, node.spot)
+        name = class_name(module) if module is not None else node.name
+        made: Layer | None = None
+        if node.kind in {"conv", "linear"} and module is not None:
+            made = self.layer(module, node.kind)
+        elif node.kind == "batchnorm" and is_batchnorm(module) and module is not None:
+            made = self.norm(module)
+        elif node.kind == "dropout":
+            made = Layer(name, "dropout", where, {"p": Setting(node.rate, where)})
+        return Op(node.kind, name, where, made)
+
+    def chain(self, node: Node | None) -> Chain:
+        """The operations before a tensor, nearest first, up to where several tensors meet."""
+        found: list[Op] = []
+        while node is not None:
+            found.append(self.op(node))
+            node = node.inputs[0] if len(node.inputs) == 1 else None
+        return tuple(found)
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Is this one of torch's layers, whose operation it is, and not a block of somebody's?"""
+    return type(module).__module__.startswith("torch.nn") and not isinstance(
+        module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    )

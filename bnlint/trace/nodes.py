@@ -1,0 +1,79 @@
+"""The dataflow of a forward: an operation for each tensor that it made, found by the tensor's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType
+
+    from torch import Tensor, nn
+
+    from bnlint.facts import Kind
+
+
+class Spot(NamedTuple):
+    """A place in running code: what is executed, and which of its instructions; `row` is its line.
+
+    `contained` says that a container of torch's (Sequential) was between this code and what it runs.
+    """
+
+    code: CodeType
+    instruction: int
+    row: int
+    contained: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One operation on tensors: what made a tensor, and from what.
+
+    `inputs` are the operations that made what goes in, without parameters and constants. `module` is the
+    layer that the operation belongs to, where that is one of torch's. `rate` is the probability of a dropout.
+    `call` is the application of a BatchNorm, for `kind` "batchnorm".
+    """
+
+    kind: Kind
+    name: str
+    inputs: tuple[Node, ...] = ()
+    spot: Spot | None = None
+    module: nn.Module | None = None
+    rate: float | None = None
+    bias: bool | None = None
+    call: Any = None
+
+    @property
+    def is_data(self) -> bool:
+        """Does it depend on what the model was given? Constants and parameters do not."""
+        return bool(self.inputs) or self.kind in {"input", "unknown"}
+
+    def ancestors(self) -> Iterator[Node]:
+        """This operation and all before it, each once."""
+        seen, waiting = {id(self)}, [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            for before in node.inputs:
+                if id(before) not in seen:
+                    seen.add(id(before))
+                    waiting.append(before)
+
+
+class Provenance:
+    """What made each tensor that is alive. Nothing is kept alive by it."""
+
+    def __init__(self) -> None:
+        self._made = WeakIdKeyDictionary()
+
+    def of(self, tensor: Tensor) -> Node | None:
+        """The operation that made a tensor; None for one that was not seen being made."""
+        found: Node | None = self._made.get(tensor)
+        return found
+
+    def note(self, tensor: Tensor, node: Node) -> None:
+        """This operation made, or changed, this tensor."""
+        self._made[tensor] = node

@@ -1,0 +1,403 @@
+"""Watches a forward: which BatchNorm runs in which mode on what, and what made it.
+
+`TorchFunctionMode` sees each function of torch that the model calls, functional and in-place ones too, and
+hooks of the process say in which module it happens. Statistics of a batch are had for free: a BatchNorm in
+train mode is given buffers of ours with momentum 1, and the model's own are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
+
+from bnlint.trace import operations
+from bnlint.trace.layers import is_batchnorm
+from bnlint.trace.nodes import Node, Provenance, Spot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+TORCH: Final = os.path.dirname(torch.__file__) + os.sep
+OURS: Final = os.path.dirname(__file__) + os.sep
+CONTAINERS: Final = os.path.join(TORCH, "nn", "modules", "container.py")
+
+BY_LAYER: Final = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+BY_TORCH: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+"""The parameters of `F.batch_norm`, and of `torch.batch_norm`."""
+DEFAULTS: Final[dict[str, Any]] = {"training": False, "momentum": 0.1, "eps": 1e-5}
+SAMPLED: Final = 2048
+"""So many values per channel are looked at where the statistics of a batch have to be computed."""
+
+
+@dataclass(slots=True, eq=False)
+class Application:
+    """One application of a BatchNorm to a batch.
+
+    `module` is the layer, None where only its tensors are known; `owner` the innermost module that runs.
+    `training` says whether the batch normalises, `tracked` whether running statistics were passed. `samples`
+    is the size of the first dimension, `values` how many values each channel has. `mean` and `var` (unbiased)
+    are those of the batch, of shape (channels,), None where they were not looked at. `spot` calls the layer,
+    `inner` the function where that is the code of a module of the user's.
+    """
+
+    module: nn.Module | None
+    owner: nn.Module | None
+    training: bool
+    tracked: bool
+    samples: int
+    values: int
+    channels: int
+    dimensions: int
+    grad: bool
+    batch: int
+    spot: Spot | None
+    inner: Spot | None = None
+    mean: Tensor | None = None
+    var: Tensor | None = None
+    running_mean: Tensor | None = None
+    running_var: Tensor | None = None
+    weight: Tensor | None = None
+    node: Node | None = None
+    raises: bool = False
+
+    @property
+    def of_data(self) -> bool:
+        """Is it the batch that is normalised? Some normalise their weights by the same function."""
+        return self.node is not None and bool(self.node.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A BatchNorm that raised because of the shape of its input."""
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    error: BaseException
+    node: Node | None
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one pass over batches has shown; `outputs` are the tensors of the first batch's answer, by path."""
+
+    applications: list[Application] = field(default_factory=list)
+    outputs: list[tuple[str, Tensor, Node | None]] = field(default_factory=list)
+    called: set[int] = field(default_factory=set)
+    refused: Refused | None = None
+    batches: int = 0
+
+
+class Recorder(TorchFunctionMode):
+    """Records what runs while it is entered. `statistics` says that those of eval mode are looked at, too."""
+
+    def __init__(self, model: nn.Module, adopt: Callable[[nn.Module], None], *, statistics: bool = True) -> None:
+        super().__init__()
+        self.seen = Pass()
+        self._statistics = statistics
+        self._provenance = Provenance()
+        self._adopt = adopt
+        self._stack: list[nn.Module] = []
+        self._counts: list[int] = []
+        self._registered = {id(module) for module in model.modules()}
+        self._layers = {
+            id(tensor): module
+            for module in model.modules()
+            for tensor in (*module._parameters.values(), *module._buffers.values())  # noqa: SLF001
+            if tensor is not None
+        }
+        self._model = model
+        self._handles: list[Any] = []
+
+    # entering and leaving
+
+    def __enter__(self) -> Recorder:
+        self._handles = [
+            hooks.register_module_forward_pre_hook(self._before),
+            hooks.register_module_forward_hook(self._after, always_call=True),
+        ]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        super().__exit__(*problem)
+        for handle in self._handles:
+            handle.remove()
+
+    def begin(self, inputs: Any) -> None:
+        """A batch is about to go in: its tensors are inputs."""
+        self._stack.clear()
+        self._counts.clear()
+        self.seen.batches += 1
+        for tensor in leaves(inputs):
+            self._provenance.note(tensor[1], Node("input", "input"))
+
+    def end(self, output: Any) -> None:
+        """A batch has come out; the tensors of the first one are kept."""
+        if not self.seen.outputs:
+            self.seen.outputs = [(path, tensor, self._provenance.of(tensor)) for path, tensor in leaves(output)]
+
+    # modules
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._stack.append(module)
+        self._counts.append(len(self.seen.applications))
+        self.seen.called.add(id(module))
+        if id(module) not in self._registered:
+            self._adopt(module)
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if is_batchnorm(module) and args and self._stack and self._stack[-1] is module:
+            if output is None:
+                self._note_refusal(module, args[0], sys.exc_info()[1])
+            elif self._counts[-1] == len(self.seen.applications):
+                self._note_unseen(module, args[0], output)
+        while self._stack:
+            self._counts.pop()
+            if self._stack.pop() is module:
+                break
+
+    def _note_refusal(self, module: nn.Module, x: Any, error: BaseException | None) -> None:
+        if isinstance(x, Tensor) and isinstance(error, (ValueError, RuntimeError)):
+            self.seen.refused = Refused(module, tuple(x.shape), error, self._provenance.of(x))
+
+    def _note_unseen(self, module: nn.Module, x: Any, output: Any) -> None:
+        """A BatchNorm that normalises by a function of its own, as SyncBatchNorm does on several devices."""
+        if isinstance(x, Tensor) and isinstance(output, Tensor) and x.dim() > 1:
+            mean = getattr(module, "running_mean", None)
+            training = module.training or mean is None
+            seen = self._application({"running_mean": mean, "training": training}, x)
+            seen.node = Node("batchnorm", "batch_norm", self._inputs((x,), {}), seen.spot, module, call=seen)
+            self.seen.applications.append(seen)
+            self._provenance.note(output, seen.node)
+
+    # functions
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = operations.named(func)
+        if operations.KINDS.get(name) == "batchnorm":
+            return self._normalise(func, name, args, kwargs)
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            self._note(result, name, args, kwargs)
+        elif isinstance(result, (tuple, list)):
+            made: Node | None = None
+            for one in result:
+                if isinstance(one, Tensor):
+                    made = made or self._node(name, args, kwargs)
+                    self._provenance.note(one, made)
+        elif name == "__setitem__" and isinstance(args[0], Tensor):
+            self._note(args[0], name, args, kwargs)
+        return result
+
+    def _note(self, result: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if result.__class__ is not nn.Parameter:
+            self._provenance.note(result, self._node(name, args, kwargs))
+
+    def _node(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
+        """The operation as a node. A value that is multiplied by its own sigmoid is an activation (Swish)."""
+        kind = operations.kind_of(name, args, kwargs)
+        inputs = self._inputs(args, kwargs)
+        module = self._stack[-1] if self._stack else None
+        node = Node(kind, name, inputs, _spot(sys._getframe(2)), module)  # noqa: SLF001
+        if kind in {"conv", "linear"}:
+            node.module, node.bias = self._weighted(args, kwargs, module)
+        elif kind == "dropout":
+            node.rate = _rate(args, kwargs, module)
+        elif kind == "multiply" and len(inputs) == 2:
+            _as_gate(node)
+        return node
+
+    def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Node, ...]:
+        """What made the tensors that go in; parameters and constants are none."""
+        found = []
+        for tensor in _tensors(args, kwargs):
+            node = self._provenance.of(tensor)
+            if node is None and self._comes_from_elsewhere(tensor):
+                node = Node("unknown", "")
+                self._provenance.note(tensor, node)
+            if node is not None and node.is_data:
+                found.append(node)
+        return tuple(found)
+
+    def _comes_from_elsewhere(self, tensor: Tensor) -> bool:
+        """Was it made where nothing is seen, as in a scripted part? Parameters, buffers and numbers were not."""
+        return id(tensor) not in self._layers and tensor.dim() > 0 and not isinstance(tensor, nn.Parameter)
+
+    def _weighted(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | None
+    ) -> tuple[nn.Module | None, bool | None]:
+        """The layer whose weight or bias this is, and whether there is a bias."""
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        bias = args[2] if len(args) > 2 else kwargs.get("bias")
+        has_bias = isinstance(bias, Tensor)
+        owner = self._layers.get(id(weight)) or self._layers.get(id(bias))
+        if owner is None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            owner = module
+        return owner, has_bias
+
+    # BatchNorm
+
+    def _normalise(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a BatchNorm in its mode; in train mode statistics go into buffers of ours."""
+        order = BY_LAYER if getattr(func, "__module__", "") == "torch.nn.functional" else BY_TORCH
+        given: dict[str, Any] = {**DEFAULTS, **dict(zip(order, args)), **kwargs}
+        x = given["input"]
+        if not isinstance(x, Tensor) or x.dim() < 2:
+            return func(*args, **kwargs)
+        seen = self._application(given, x)
+        seen.node = node = Node("batchnorm", name, self._inputs((x,), {}), seen.spot, seen.module, call=seen)
+        if seen.training and seen.values == 1 and order is BY_LAYER:
+            seen.raises = True
+            result = torch.zeros_like(x)
+        elif seen.training and seen.tracked:
+            result = self._measure(func, order, args, kwargs, given, seen)
+        else:
+            if seen.of_data and self._statistics and self.seen.batches <= FEW:
+                _sample(seen, x.detach())
+            result = func(*args, **kwargs)
+        self.seen.applications.append(seen)
+        self._provenance.note(result[0] if isinstance(result, tuple) else result, node)
+        return result
+
+    def _application(self, given: dict[str, Any], x: Tensor) -> Application:
+        mean, weight = given.get("running_mean"), given.get("weight")
+        owner = self._stack[-1] if self._stack else None
+        module = self._layers.get(id(mean)) or self._layers.get(id(weight))
+        if module is None and is_batchnorm(owner):
+            module = owner
+        channels = x.shape[1]
+        return Application(
+            module=module,
+            owner=owner,
+            training=bool(given["training"]),
+            tracked=isinstance(mean, Tensor) or _has_buffers(module),
+            samples=x.shape[0],
+            values=x.numel() // channels if channels else 0,
+            channels=channels,
+            dimensions=x.dim(),
+            grad=torch.is_grad_enabled(),
+            batch=self.seen.batches,
+            spot=_spot(sys._getframe(3), module),  # noqa: SLF001
+            inner=None if owner is None else _spot(sys._getframe(3)),  # noqa: SLF001
+            running_mean=mean if isinstance(mean, Tensor) else None,
+            running_var=given.get("running_var"),
+            weight=weight if isinstance(weight, Tensor) else None,
+        )
+
+    def _measure(
+        self,
+        func: Any,
+        order: tuple[str, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        given: dict[str, Any],
+        seen: Application,
+    ) -> Any:
+        """Normalise by the batch, and keep its mean and variance."""
+        like = seen.running_mean if seen.running_mean is not None else given["input"]
+        options: dict[str, Any] = {"device": given["input"].device, "dtype": _kept_in(like)}
+        seen.mean, seen.var = torch.zeros(seen.channels, **options), torch.ones(seen.channels, **options)
+        ours = {"running_mean": seen.mean, "running_var": seen.var, "momentum": 1.0}
+        renewed = [ours.get(key, value) for key, value in zip(order, args)]
+        rest = {**kwargs, **{key: value for key, value in ours.items() if key not in order[: len(args)]}}
+        return func(*renewed, *args[len(order) :], **rest)
+
+
+FEW: Final = 4
+"""Batches of which statistics are looked at in eval mode, where they cost something."""
+
+
+def _kept_in(like: Tensor) -> torch.dtype:
+    return like.dtype if like.dtype.is_floating_point else torch.float32
+
+
+def _has_buffers(module: nn.Module | None) -> bool:
+    return module is not None and isinstance(getattr(module, "running_mean", None), Tensor)
+
+
+def _sample(seen: Application, x: Tensor) -> None:
+    """The statistics of some of the values, evenly spread over the batch."""
+    flat = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
+    stride = max(1, seen.values // SAMPLED)
+    some = flat[:, :, :: min(stride, flat.shape[2])].float()
+    if some.shape[0] * some.shape[2] > 1:
+        seen.var, seen.mean = torch.var_mean(some, dim=(0, 2))
+
+
+def _rate(args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | None) -> float | None:
+    """The probability of a dropout; that of a layer counts in either mode, that of a call where it drops."""
+    own = getattr(module, "p", None)
+    if isinstance(module, nn.modules.dropout._DropoutNd) and isinstance(own, (int, float)):
+        return float(own)
+    rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    training = args[2] if len(args) > 2 else kwargs.get("training", True)
+    return float(rate) if training and isinstance(rate, (int, float)) else 0.0
+
+
+def _as_gate(node: Node) -> None:
+    """Turn a product with one's own sigmoid, or with tanh of softplus, into the activation that it is."""
+    for value, gate in (node.inputs, node.inputs[::-1]):
+        inner = gate.inputs[0] if gate.kind == "activation" and len(gate.inputs) == 1 else None
+        if inner is value or (inner is not None and inner.kind == "activation" and inner.inputs == (value,)):
+            node.kind, node.name, node.inputs = "activation", "silu", (value,)
+            return
+
+
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    """The tensors among arguments, also those in lists."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            for one in value:
+                if isinstance(one, Tensor):
+                    yield one
+
+
+def _spot(frame: FrameType | None, layer: nn.Module | None = None) -> Spot | None:
+    """The innermost code of the user's that is running; the forward of `layer` itself does not count."""
+    own = getattr(type(layer).forward, "__code__", None) if layer is not None else None
+    contained = False
+    while frame is not None:
+        code = frame.f_code
+        name = code.co_filename
+        if name == CONTAINERS:
+            contained = True
+        elif code is not own and not name.startswith((TORCH, OURS)):
+            return Spot(code, frame.f_lasti, frame.f_lineno or 1, contained)
+        frame = frame.f_back
+    return None
+
+
+DEPTH: Final = 6
+
+
+def leaves(value: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in what a model takes or gives, by their path in it."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif depth:
+        for name, one in _parts(value):
+            yield from leaves(one, f"{path}.{name}" if path else name, depth - 1)
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a container or an object holds."""
+    if isinstance(value, dict) or (hasattr(value, "items") and hasattr(value, "keys")):
+        yield from ((str(key), one) for key, one in value.items())
+    elif isinstance(value, (list, tuple)):
+        names = getattr(value, "_fields", None) or map(str, range(len(value)))
+        yield from zip(names, value, strict=True)
+    elif hasattr(value, "__dict__") and not isinstance(value, (type, nn.Module)) and not callable(value):
+        yield from vars(value).items()
