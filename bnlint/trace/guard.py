@@ -11,7 +11,7 @@ from torch import nn
 
 from bnlint.trace.containers import Undo
 from bnlint.trace.generators import keep_loader
-from bnlint.trace.keeper import Keeper
+from bnlint.trace.keeper import Keeper, unseen
 from bnlint.trace.process import keep_process
 
 
@@ -27,7 +27,7 @@ class Guard:
         Cheap where it is kept already: this may be called at each forward of the module.
         """
         if not self._keeper.holds(module):
-            with _unseen():
+            with unseen():
                 self._keeper.keep(module)
 
 
@@ -48,7 +48,7 @@ def unmarked(model: nn.Module, loader: object = None) -> Iterator[Guard]:
     with warnings.catch_warnings():
         steps = keep_process()
         keeper = Keeper()
-        with _unseen():
+        with unseen():
             keeper.keep(model)
         steps += keep_loader(loader)
         raised = True
@@ -57,7 +57,7 @@ def unmarked(model: nn.Module, loader: object = None) -> Iterator[Guard]:
                 yield Guard(keeper)
             raised = False
         finally:
-            with _unseen():
+            with unseen():
                 problems = _put_back(keeper.steps)
             problems += _put_back(steps)
             if problems and not raised:
@@ -70,13 +70,6 @@ def _no_inference() -> Iterator[None]:
     grad = torch.is_grad_enabled()
     with torch.inference_mode(mode=False):
         torch.set_grad_enabled(grad)
-        yield
-
-
-@contextmanager
-def _unseen() -> Iterator[None]:
-    """What is done to tensors is seen by no function mode and no graph."""
-    with torch._C.DisableTorchFunction(), torch.inference_mode(mode=False), torch.no_grad():  # noqa: SLF001  # no public way
         yield
 
 

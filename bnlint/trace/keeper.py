@@ -6,7 +6,8 @@ import argparse
 import functools
 import sys
 from collections import OrderedDict, UserDict, UserList, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any, Final
 
@@ -23,6 +24,13 @@ DEPTH: Final = 3
 
 Kept = tuple[list[Undo], Iterable[Any]]
 """The steps that put a thing back, and what hangs on it."""
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What is done to tensors inside is seen by no function mode and by no graph."""
+    with torch._C.DisableTorchFunction(), torch.inference_mode(mode=False), torch.no_grad():  # noqa: SLF001  # no public way
+        yield
 
 
 class Keeper:
