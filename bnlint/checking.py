@@ -60,7 +60,9 @@ def report(  # noqa: PLR0913
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"check takes an nn.Module, not {type(model).__name__}")
-    traced = examine(model, loader, Request(stage, forward, max_batches, frame, lambda done, doing: None, factory))
+    traced = examine(
+        model, loader, Request(stage, forward, max_batches, frame, lambda done, doing: None, factory)
+    )
     facts = traced.facts
     view = View(lines=Sources().lines, about=about, base=os.getcwd(), version=__version__)
     return Report(tuple(judge(facts, rules)), traced.skipped, traced.checked, view, noun="BatchNorm layer")

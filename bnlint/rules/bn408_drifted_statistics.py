@@ -133,7 +133,11 @@ def _is_off(one: Statistics, size: float, large: float) -> bool:
 def _size(one: Statistics) -> float | None:
     """How large the normalised values of a channel are: the root of their mean square, the median of all."""
     eps = one.norm.value("eps")
-    if not one.seen_mean or not isinstance(eps, float) or not len(one.mean) == len(one.var) == len(one.seen_mean):
+    if (
+        not one.seen_mean
+        or not isinstance(eps, float)
+        or not len(one.mean) == len(one.var) == len(one.seen_mean)
+    ):
         return None
     if any(variance < 0 for variance in one.var):
         return None
@@ -214,9 +218,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             title="Right predictions by the scale of the inputs",
             x="inputs multiplied by",
             y="right predictions in %",
-            series=(
-                Series("wrong", [100 * share for share in right], name="running statistics of scale 1"),
-            ),
+            series=(Series("wrong", [100 * share for share in right], name="running statistics of scale 1"),),
             categories=tuple(f"{scale:g}" for scale in SCALES),
         ),
     )

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from bnlint.facts import Facts
 from bnlint.trace import feeding, handwritten, modes, oracles, order, state
-from bnlint.trace.batches import CannotSplitError, alone, describe, take
+from bnlint.trace.alone import alone
+from bnlint.trace.batches import describe, take
 from bnlint.trace.calling import caller as caller_of
 from bnlint.trace.guard import unmarked
 from bnlint.trace.layers import is_scripted, is_unbuilt
@@ -125,7 +126,11 @@ class _Examination:
 
     def run(self, loader: Any) -> None:
         """All passes. What the user's code raises in the first one comes out."""
-        if not self.evaluated and not self.core.training and any(p.requires_grad for p in self.core.parameters()):
+        if (
+            not self.evaluated
+            and not self.core.training
+            and any(p.requires_grad for p in self.core.parameters())
+        ):
             self.core.train()  # as the loop that is about to come does
         saved = {id(module): module.training for module in self.core.modules()}
         self._main_pass(loader)
@@ -179,7 +184,7 @@ class _Examination:
             recorder.begin(value)
             with recorder, torch.no_grad():
                 self.oracle = invariance(together, self.call(single))
-        except (CannotSplitError, Exception):  # noqa: BLE001  it may take whole batches only
+        except Exception:  # it may take whole batches only
             self.oracle = None
 
     def _eval_pass(self) -> None:
@@ -236,7 +241,10 @@ class _Examination:
             arrivals=tuple(order.arrivals(live, main)),
             answers=tuple(order.answers(live, main, inputs, self.targets)),
             overrides=tuple(overrides(live, reached)) if reached is not None else (),
-            computed=(*modes.computed(live, trained, self.second), *handwritten.computed(live, self.suspects)),
+            computed=(
+                *modes.computed(live, trained, self.second),
+                *handwritten.computed(live, self.suspects),
+            ),
             unregistered=tuple(modes.unregistered(live, passes, ambient_grad=self.grad)),
             forwards=tuple(modes.forwards(live, main, set(reached.left if reached else ()), measured))
             if evaluated
@@ -259,7 +267,11 @@ class _Examination:
             path = self.live.path(self.main.refused.module)
             yield f"what comes behind `{path}`, which raises: {self.main.refused.error}"
         scripted = [path for path, module in self.core.named_modules() if is_scripted(module)]
-        tops = [path for path in scripted if not any(path.startswith(f"{one}.") or one == "" for one in scripted if one != path)]
+        tops = [
+            path
+            for path in scripted
+            if not any(path.startswith(f"{one}.") or one == "" for one in scripted if one != path)
+        ]
         for path in tops:
             yield f"`{path or self.live.name}` is scripted: the order of its layers, and what arrives at them, is not seen"
         unseen = [

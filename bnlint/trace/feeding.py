@@ -24,7 +24,7 @@ def feeds(live: Live, seen: Pass, source: Source, sizes: list[int]) -> Iterator[
     training = [one for several in ran(live, seen).values() for one in several if one.training]
     if not training:
         return
-    whole = source.samples or max((*sizes, *(source.sizes or ())), default=0)
+    whole = source.samples or max((*sizes, *(size or 0 for size in source.sizes)), default=0)
     if not whole:
         whole = max(one.samples for one in training)
     where = live.places.feeding()
@@ -63,11 +63,11 @@ def _single(live: Live, one: Application) -> Step | None:
 
 def _length(source: Source, sizes: list[int], whole: int) -> int | Unknown:
     """The number of samples; of batches in memory, and of a single short one that was seen, that of their sizes."""
-    if source.length is not None:
-        return source.length
-    known = list(source.sizes or ())
+    known = [size for size in source.sizes if size is not None]
     if known:
         return sum(known) if all(size == whole for size in known[:-1]) else UNKNOWN
+    if source.length is not None:
+        return source.length
     return whole + 1 if whole > 1 and 1 in sizes else UNKNOWN
 
 

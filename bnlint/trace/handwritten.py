@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from bnlint.facts import Computed, Setting
-from bnlint.trace.batches import alone
+from bnlint.facts import Answer3, Computed, Setting
+from bnlint.trace.alone import alone
 from bnlint.trace.layers import class_name
 from bnlint.trace.modes import ON_PURPOSE
 from bnlint.trace.oracles import LIMIT
@@ -36,7 +36,10 @@ def suspects(model: nn.Module, call: Callable[[Batch], Any], batch: Batch) -> li
     """The modules that normalise by the batch in eval mode: with a scale, and a name that says so."""
     assert batch.size
     whole = _outputs(model, lambda: call(batch))
-    single = _outputs(model, lambda: call(type(batch)(alone(batch.value, batch.size), alone(batch.inputs, batch.size), None, 1)))
+    single = _outputs(
+        model,
+        lambda: call(type(batch)(alone(batch.value, batch.size), alone(batch.inputs, batch.size), None, 1)),
+    )
     found = []
     for module in model.modules():
         one, other = whole.get(id(module)), single.get(id(module))
@@ -91,6 +94,10 @@ def computed(live: Live, found: list[Found]) -> Iterator[Computed]:
         if path is not None:
             name = class_name(one.module)
             where = live.places.built(path)
-            keeps = "yes" if any("running" in key or "moving" in key for key, _ in one.module.named_buffers()) else "no"
-            meant = "yes" if ON_PURPOSE.search(name) or ON_PURPOSE.search(live.name) else "no"
+            keeps: Answer3 = (
+                "yes"
+                if any("running" in key or "moving" in key for key, _ in one.module.named_buffers())
+                else "no"
+            )
+            meant: Answer3 = "yes" if ON_PURPOSE.search(name) or ON_PURPOSE.search(live.name) else "no"
             yield Computed(name, "handwritten", where, Setting(True, where), keeps, "unknown", "yes", meant)

@@ -71,7 +71,7 @@ def called(spot: Spot, module: str | None = None) -> Where:
 def _nth(positions: Iterator[Any], number: int) -> tuple[int | None, int | None, int | None, int | None]:
     for index, position in enumerate(positions):
         if index == number:
-            return tuple(position)  # type: ignore[return-value]
+            return tuple(position)
     return (None, None, None, None)
 
 
@@ -105,7 +105,11 @@ class Places:
         parts = path.split(".") if path else []
         for depth in range(len(parts) - 1, -1, -1):
             owner = self._modules.get(".".join(parts[:depth]))
-            made = None if owner is None else _assigned(type(owner), parts[depth], self._modules.get(".".join(parts[: depth + 1])))
+            made = (
+                None
+                if owner is None
+                else _assigned(type(owner), parts[depth], self._modules.get(".".join(parts[: depth + 1])))
+            )
             if made is not None:
                 return _descend(made, parts[depth + 1 :])
         return None if self._root is None else _descend(self._root, parts)
@@ -165,7 +169,11 @@ def _assigned(cls: type, name: str, child: object) -> Expression | None:
             continue
         values = [value for target, value in _attributes(node) if target == name]
         if len(values) > 1:
-            values = [value for value in values if isinstance(value, ast.Call) and _last(value.func) == type(child).__name__]
+            values = [
+                value
+                for value in values
+                if isinstance(value, ast.Call) and _last(value.func) == type(child).__name__
+            ]
         if len(values) == 1:
             return Expression(values[0], filename)
         if values:
@@ -181,11 +189,18 @@ def _attributes(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
                 for target in targets:
                     if isinstance(target, ast.Attribute) and _is_self(target.value):
                         yield target.attr, value
-            case ast.AnnAssign(target=ast.Attribute(value=holder, attr=attr), value=ast.expr() as value) if _is_self(holder):
+            case ast.AnnAssign(target=ast.Attribute(value=holder, attr=attr), value=ast.expr() as value) if (
+                _is_self(holder)
+            ):
                 yield attr, value
-            case ast.Call(func=ast.Attribute(attr="add_module" | "register_module"), args=[ast.Constant(value=str(name)), value]):
+            case ast.Call(
+                func=ast.Attribute(attr="add_module" | "register_module"),
+                args=[ast.Constant(value=str(name)), value],
+            ):
                 yield name, value
-            case ast.Call(func=ast.Name(id="setattr"), args=[holder, ast.Constant(value=str(name)), value]) if _is_self(holder):
+            case ast.Call(
+                func=ast.Name(id="setattr"), args=[holder, ast.Constant(value=str(name)), value]
+            ) if _is_self(holder):
                 yield name, value
 
 
@@ -209,8 +224,14 @@ def _class(filename: str, qualname: str) -> ast.ClassDef | None:
     for name in qualname.split("."):
         if name == "<locals>" or found is None:
             continue
-        inside = (node for node in ast.walk(found) if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)))
-        found = next((node for node in reversed(list(inside)) if node.name == name and node is not found), None)
+        inside = (
+            node
+            for node in ast.walk(found)
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        )
+        found = next(
+            (node for node in reversed(list(inside)) if node.name == name and node is not found), None
+        )
     return found if isinstance(found, ast.ClassDef) else None
 
 
@@ -227,7 +248,11 @@ def _returned(factory: Any) -> Expression | None:
     if node is None:
         return None
     values = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None]
-    return _resolved(values[0], node, filename, getattr(factory, "__globals__", {})) if len(values) == 1 else None
+    return (
+        _resolved(values[0], node, filename, getattr(factory, "__globals__", {}))
+        if len(values) == 1
+        else None
+    )
 
 
 def _passed(caller: FrameType | None, position: int) -> Expression | None:
@@ -242,15 +267,23 @@ def _passed(caller: FrameType | None, position: int) -> Expression | None:
     calls = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and node.lineno <= row <= (node.end_lineno or 0) and _last(node.func) in {"check", "watch"}
+        if isinstance(node, ast.Call)
+        and node.lineno <= row <= (node.end_lineno or 0)
+        and _last(node.func) in {"check", "watch"}
     ]
-    if len(calls) != 1 or len(calls[0].args) <= position or any(isinstance(one, ast.Starred) for one in calls[0].args):
+    if (
+        len(calls) != 1
+        or len(calls[0].args) <= position
+        or any(isinstance(one, ast.Starred) for one in calls[0].args)
+    ):
         return None
     scope = _function(filename, caller.f_code.co_firstlineno, caller.f_code.co_name) or tree
     return _resolved(calls[0].args[position], scope, filename, caller.f_globals)
 
 
-def _resolved(node: ast.expr, scope: ast.AST, filename: str, names: dict[str, Any], depth: int = 4) -> Expression | None:
+def _resolved(
+    node: ast.expr, scope: ast.AST, filename: str, names: dict[str, Any], depth: int = 4
+) -> Expression | None:
     """What an expression stands for: through names that are assigned once, and functions that return one thing."""
     if depth == 0:
         return None
@@ -260,7 +293,11 @@ def _resolved(node: ast.expr, scope: ast.AST, filename: str, names: dict[str, An
             if not values and (tree := parsed(filename)) is not None and tree is not scope:
                 values = [value for target, value in _variables(tree, deep=False) if target == name]
             return _resolved(values[0], scope, filename, names, depth - 1) if len(values) == 1 else None
-        case ast.Call(func=ast.Attribute(value=inner, attr="eval" | "train" | "to" | "cuda" | "float" | "double" | "half")):
+        case ast.Call(
+            func=ast.Attribute(
+                value=inner, attr="eval" | "train" | "to" | "cuda" | "float" | "double" | "half"
+            )
+        ):
             return _resolved(inner, scope, filename, names, depth)
         case ast.Call(func=ast.Name(id=name)) if inspect.isfunction(names.get(name)):
             return _returned(names[name]) or Expression(node, filename)

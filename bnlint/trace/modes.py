@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from torch import Tensor, nn
 
@@ -41,10 +41,16 @@ def forwards(live: Live, seen: Pass, unreached: set[int], measured: Mapping[str,
         module = several[0].module
         assert module is not None
         by_batch = any(one.training and one.tracked for one in several)
-        if by_batch and module.training and id(module) not in unreached:
+        if by_batch and any(one.asked for one in several) and id(module) not in unreached:
             layer = live.norm(module)
             yield Forward(
-                live.name, layer.where, "evaluation", frozenset({"train"}), "yes", layer=layer, measured=measured
+                live.name,
+                layer.where,
+                "evaluation",
+                frozenset({"train"}),
+                "yes",
+                layer=layer,
+                measured=measured,
             )
 
 
@@ -93,11 +99,11 @@ def computed(live: Live, trained: Pass | None, evaluated: Pass | None) -> Iterat
     """Normalisations whose flag is the same in both modes."""
     if evaluated is not None:
         for owner, one in _owned(live, evaluated):
-            if one.training and one.tracked and not owner.training:
+            if one.training and one.tracked and not one.asked:
                 yield _computed(live, owner, one, flag=True, updated="yes")
     if trained is not None:
         for owner, one in _owned(live, trained):
-            if not one.training and one.tracked and owner.training:
+            if not one.training and one.tracked and one.asked:
                 yield _computed(live, owner, one, flag=False, updated="no")
 
 
@@ -159,8 +165,8 @@ def unregistered(live: Live, passes: list[Pass], *, ambient_grad: bool) -> Itera
         elif one.spot not in anew:
             anew.add(one.spot)
             where = live.places.check if one.spot is None else called(one.spot)
-            held = "forward" if len(places[one.spot]) > 1 else "closure"
-            yield Unregistered(live.layer_at(one.module, where), _owner(live, one), held)
+            how: Literal["forward", "closure"] = "forward" if len(places[one.spot]) > 1 else "closure"
+            yield Unregistered(live.layer_at(one.module, where), _owner(live, one), how)
 
 
 def _owner(live: Live, one: Application) -> str:
@@ -185,7 +191,11 @@ def _holder(model: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str, Any] |
 def _held(value: Any, path: str, wanted: nn.Module, depth: int) -> tuple[str, str] | None:
     if depth == 0 or not isinstance(value, (list, tuple, dict)):
         return None
-    kind = next(name for name in ("list", "tuple", "dict") if isinstance(value, {"list": list, "tuple": tuple, "dict": dict}[name]))
+    kind = next(
+        name
+        for name in ("list", "tuple", "dict")
+        if isinstance(value, {"list": list, "tuple": tuple, "dict": dict}[name])
+    )
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, one in pairs:
         if isinstance(one, nn.Module):

@@ -67,7 +67,7 @@ class Provenance:
     """What made each tensor that is alive. Nothing is kept alive by it."""
 
     def __init__(self) -> None:
-        self._made = WeakIdKeyDictionary()
+        self._made: Any = WeakIdKeyDictionary()
 
     def of(self, tensor: Tensor) -> Node | None:
         """The operation that made a tensor; None for one that was not seen being made."""

@@ -44,7 +44,9 @@ KINDS: Final[dict[str, Kind]] = {word: kind for kind, words in _WORDS.items() fo
 
 AS_POOLING: Final = frozenset({"mean", "amax", "max", "nanmean", "adaptive_avg_pool"})
 """What pools where it goes over positions and leaves the samples apart."""
-SLICES: Final = frozenset({"__getitem__", "select", "unbind", "chunk", "split", "narrow", "index_select", "tensor_split"})
+SLICES: Final = frozenset(
+    {"__getitem__", "select", "unbind", "chunk", "split", "narrow", "index_select", "tensor_split"}
+)
 
 
 def named(func: Callable[..., Any]) -> str:

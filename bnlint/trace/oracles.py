@@ -56,7 +56,11 @@ def invariance(together: dict[str, tuple[Tensor, float]], single: Any) -> Invari
     found: list[Invariance] = []
     for path, (first, deviation) in together.items():
         other = alone.get(path)
-        if other is None or other.shape != first.shape or not bool(first.isfinite().all() & other.isfinite().all()):
+        if (
+            other is None
+            or other.shape != first.shape
+            or not bool(first.isfinite().all() & other.isfinite().all())
+        ):
             continue
         largest = float((first - other).abs().max()) / (deviation or 1.0)
         found.append(Invariance(largest, tuple(first.flatten().tolist()), tuple(other.flatten().tolist())))

@@ -50,7 +50,9 @@ def uses(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Use]:
 
 # answers
 
-HEAD: Final = re.compile(r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.I)
+HEAD: Final = re.compile(
+    r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.I
+)
 """Paths of layers that make an answer, and keys under which one is returned."""
 NO_HEAD: Final = re.compile(r"proj|embed|neck|encoder|backbone|feat|repr|bottleneck|trunk|body|stem", re.I)
 """Words that say that something goes on behind."""
@@ -104,7 +106,12 @@ def _reasons(
         yield f"{squashed} makes probabilities of it: it is the model's answer"
     if any(HEAD.search(word) for word in words) and not any(NO_HEAD.search(word) for word in words):
         yield f"`{next(word for word in words if HEAD.search(word))}` makes it: it is the model's answer"
-    if tensor.dim() == 4 and shape[1] in IMAGE and given and (squashed in {"tanh", "sigmoid"} or given[0].dim() == 2):
+    if (
+        tensor.dim() == 4
+        and shape[1] in IMAGE
+        and given
+        and (squashed in {"tanh", "sigmoid"} or given[0].dim() == 2)
+    ):
         yield f"it is an image, of the shape {shape}: it is the model's answer"
     elif given and tensor.dim() == 4 and shape == tuple(given[0].shape) and shape[1] in IMAGE:
         yield f"it has the shape {shape} of the input: it is the model's answer"
@@ -183,7 +190,11 @@ def shared(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Shared]:
 def _two_feeders(several: list[Node]) -> tuple[Node, Node] | None:
     """Two layers of which both feed it; None where one may be the same as the other."""
     fed = [_feeder(node) for node in several]
-    made = [node for node in fed if node is not None and node.kind in {"conv", "linear"} and node.module is not None]
+    made = [
+        node
+        for node in fed
+        if node is not None and node.kind in {"conv", "linear"} and node.module is not None
+    ]
     if len(made) != len(several):
         return None
     other = next((node for node in made if node.module is not made[0].module), None)
@@ -258,7 +269,9 @@ def arrivals(live: Live, seen: Pass) -> Iterator[Arrival]:
         return
     norm = live.norm(refused.module)
     features = int(getattr(refused.module, "num_features", 0))
-    takes = next((DIMENSIONS[cls.__name__] for cls in type(refused.module).__mro__ if cls.__name__ in DIMENSIONS), ())
+    takes = next(
+        (DIMENSIONS[cls.__name__] for cls in type(refused.module).__mro__ if cls.__name__ in DIMENSIONS), ()
+    )
     channels = refused.shape[1] if len(refused.shape) > 1 else refused.shape[0]
     made = _step(live, refused.node)
     way = Arrived(len(refused.shape), channels, "yes" if channels == features else "no", made, made)

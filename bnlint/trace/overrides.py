@@ -62,7 +62,13 @@ def overrides(live: Live, found: Reach) -> Iterator[Override]:
 
 
 def _override(
-    live: Live, path: str, module: nn.Module, *, reaches: bool = True, honours: bool = True, nothing: bool = False
+    live: Live,
+    path: str,
+    module: nn.Module,
+    *,
+    reaches: bool = True,
+    honours: bool = True,
+    nothing: bool = False,
 ) -> Override:
     method = _replaced(module)
     assert method is not None

@@ -42,7 +42,8 @@ class Application:
     """One application of a BatchNorm to a batch.
 
     `module` is the layer, None where only its tensors are known; `owner` the innermost module that runs.
-    `training` says whether the batch normalises, `tracked` whether running statistics were passed. `samples`
+    `training` says whether the batch normalises, `asked` whether the owner is in train mode, `tracked` whether
+    there are running statistics. `samples`
     is the size of the first dimension, `values` how many values each channel has. `mean` and `var` (unbiased)
     are those of the batch, of shape (channels,), None where they were not looked at. `spot` calls the layer,
     `inner` the function where that is the code of a module of the user's.
@@ -51,6 +52,7 @@ class Application:
     module: nn.Module | None
     owner: nn.Module | None
     training: bool
+    asked: bool
     tracked: bool
     samples: int
     values: int
@@ -98,7 +100,9 @@ class Pass:
 class Recorder(TorchFunctionMode):
     """Records what runs while it is entered. `statistics` says that those of eval mode are looked at, too."""
 
-    def __init__(self, model: nn.Module, adopt: Callable[[nn.Module], None], *, statistics: bool = True) -> None:
+    def __init__(
+        self, model: nn.Module, adopt: Callable[[nn.Module], None], *, statistics: bool = True
+    ) -> None:
         super().__init__()
         self.seen = Pass()
         self._statistics = statistics
@@ -142,7 +146,9 @@ class Recorder(TorchFunctionMode):
     def end(self, output: Any) -> None:
         """A batch has come out; the tensors of the first one are kept."""
         if not self.seen.outputs:
-            self.seen.outputs = [(path, tensor, self._provenance.of(tensor)) for path, tensor in leaves(output)]
+            self.seen.outputs = [
+                (path, tensor, self._provenance.of(tensor)) for path, tensor in leaves(output)
+            ]
 
     # modules
 
@@ -281,6 +287,7 @@ class Recorder(TorchFunctionMode):
             module=module,
             owner=owner,
             training=bool(given["training"]),
+            asked=owner is not None and owner.training,
             tracked=isinstance(mean, Tensor) or _has_buffers(module),
             samples=x.shape[0],
             values=x.numel() // channels if channels else 0,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnlint.facts import Lacking, Unsaved
-from bnlint.trace.layers import class_name
+from bnlint.trace.layers import class_name, tensors
 from bnlint.trace.modes import plain_statistics
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def unsaved(live: Live, passes: list[Pass]) -> Iterator[Unsaved]:
     """Statistics in plain attributes, or in buffers that are not persistent."""
     for module, names, how in plain_statistics(live, passes):
         where = live.places.built(live.path(module) or "")
-        yield Unsaved(where, class_name(module), names, "attributes" if how == "attributes" else "not persistent", "yes")
+        yield Unsaved(
+            where, class_name(module), names, "attributes" if how == "attributes" else "not persistent", "yes"
+        )
 
 
 def lacking(live: Live) -> Iterator[Lacking]:
@@ -35,7 +37,9 @@ def lacking(live: Live) -> Iterator[Lacking]:
     for module in live.norms.values():
         hidden = module._non_persistent_buffers_set  # noqa: SLF001
         own = {name: getattr(module, name, None) for name in STATISTICS}
-        buffers = {name: tensor for name, tensor in own.items() if isinstance(tensor, Tensor) and name not in hidden}
+        buffers = {
+            name: tensor for name, tensor in own.items() if isinstance(tensor, Tensor) and name not in hidden
+        }
         names = tuple(name for name, tensor in buffers.items() if tensor.data_ptr() not in held)
         if names and all(tensor.numel() for tensor in buffers.values()):
             yield Lacking(live.norm(module), f"`state_dict()` of `{live.name}`", names)
@@ -55,21 +59,21 @@ def _loads_by_itself(model: nn.Module) -> bool:
 def _not_restored(live: Live, state: dict[str, Tensor]) -> Iterator[Lacking]:
     """Layers whose statistics are not the saved ones after they were loaded again."""
     saved = {key: tensor.detach().clone() for key, tensor in state.items() if isinstance(tensor, Tensor)}
-    before = {path: module.running_var.detach().clone() for path, module in live.norms.items() if _has(module)}
+    kept = {
+        path: variance for path, module in live.norms.items() for variance in tensors(module, "running_var")
+    }
     with torch.no_grad():
-        for path in before:
-            live.norms[path].running_var.fill_(-1.0)
+        for variance in kept.values():
+            variance.fill_(-1.0)
     try:
         live.model.load_state_dict(saved)
-    except Exception:  # noqa: BLE001  what cannot be loaded so says it to its user
+    except Exception:  # what cannot be loaded so says it to its user
         return
     for path in before:
         module = live.norms[path]
         name = f"{path}.running_var" if path else "running_var"
         if name in saved and bool((module.running_var == -1.0).all()):
             against = f"`{live.name}`"
-            yield Lacking(live.norm(module), "what `load_state_dict()` lets through", ("running_var",), against)
-
-
-def _has(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "running_var", None), Tensor)
+            yield Lacking(
+                live.norm(module), "what `load_state_dict()` lets through", ("running_var",), against
+            )
