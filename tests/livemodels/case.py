@@ -24,7 +24,8 @@ class Case:
     Each entry of `must` has to be found: a code, `A|B` where either says it, with `@path` where the layer
     at that path has to be named. `may` holds codes that are true but need not be said; any other is a
     false alarm. `arguments` are those of `check`; model and loader are made and checked in `around()`.
-    `broken` says that a forward of the model raises in the modes that it names.
+    `broken` says that a forward of the model raises in the modes that it names; `raises` is what comes out of
+    `check`, because the user's code raises it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     arguments: Mapping[str, Any] | Callable[[nn.Module], Mapping[str, Any]] | None = None
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
     broken: str = ""
+    raises: tuple[type[BaseException], ...] = ()
 
     def keywords(self, model: nn.Module) -> dict[str, Any]:
         """The keyword arguments of `check`, which may depend on the model."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+from torch.nn import functional
+
 from livemodels.case import (
     EVAL,
     MLP,
@@ -15,8 +18,6 @@ from livemodels.case import (
     settled,
     vectors,
 )
-from torch import nn
-from torch.nn import functional
 
 CASES = Cases()
 
@@ -129,7 +130,15 @@ def linear_bottlenecks():
         def forward(self, x):
             return x + self.block(x) if self.skip else self.block(x)
 
-    return nn.Sequential(ConvBlock(3, 8), Inverted(8, 8), Inverted(8, 12), Inverted(12, 12), ConvBlock(12, 16, 1), nn.Dropout(0.2), Head(16)), images()
+    return nn.Sequential(
+        ConvBlock(3, 8),
+        Inverted(8, 8),
+        Inverted(8, 12),
+        Inverted(12, 12),
+        ConvBlock(12, 16, 1),
+        nn.Dropout(0.2),
+        Head(16),
+    ), images()
 
 
 class RepBlock(nn.Module):
@@ -156,7 +165,13 @@ def squeeze_and_excitation():
         def __init__(self, width):
             super().__init__()
             self.conv, self.bn = conv(width, width), nn.BatchNorm2d(width)
-            self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, 2, 1), nn.ReLU(), nn.Conv2d(2, width, 1), nn.Sigmoid())
+            self.gate = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(width, 2, 1),
+                nn.ReLU(),
+                nn.Conv2d(2, width, 1),
+                nn.Sigmoid(),
+            )
 
         def forward(self, x):
             y = self.bn(self.conv(x))
@@ -266,6 +281,11 @@ def backbone_that_returns_a_dict_of_maps():
 
 
 @CASES()
+def backbone_with_labels_beside_its_images():
+    return nn.Sequential(ConvBlock(3, 8), Basic(8, 16, 2)), images()
+
+
+@CASES()
 def bnneck():
     class Net(nn.Module):
         def __init__(self):
@@ -284,7 +304,13 @@ def bnneck():
 
 @CASES(arguments=EVAL)
 def face_embedding_that_ends_in_batchnorm():
-    net = nn.Sequential(ConvBlock(3, 8), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 24, bias=False), nn.BatchNorm1d(24))
+    net = nn.Sequential(
+        ConvBlock(3, 8),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 24, bias=False),
+        nn.BatchNorm1d(24),
+    )
     loader = [torch.randn(16, 3, 12, 12) for _ in range(3)]
     return settled(net, loader), loader
 
@@ -307,7 +333,13 @@ class SelfSupervised(nn.Module):
 
 @CASES()
 def simclr_head():
-    head = nn.Sequential(nn.Linear(16, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 12, bias=False), nn.BatchNorm1d(12))
+    head = nn.Sequential(
+        nn.Linear(16, 16, bias=False),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Linear(16, 12, bias=False),
+        nn.BatchNorm1d(12),
+    )
     return SelfSupervised(head), pairs()
 
 
@@ -327,7 +359,6 @@ def byol():
             return 2 - 2 * functional.cosine_similarity(self.predictor(self.online(first)), goal).mean()
 
     return Byol(), pairs()
-
 
 
 @CASES()
@@ -352,7 +383,9 @@ def barlow_twins():
         def __init__(self):
             super().__init__()
             self.encoder = MLP(10, 16)
-            self.projector = nn.Sequential(nn.Linear(16, 24, bias=False), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 24, bias=False))
+            self.projector = nn.Sequential(
+                nn.Linear(16, 24, bias=False), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 24, bias=False)
+            )
             self.bn = nn.BatchNorm1d(24, affine=False)
 
         def forward(self, first, second):
@@ -373,32 +406,52 @@ def batchnorm_on_the_inputs():
 
 @CASES()
 def whitening_of_the_inputs():
-    return nn.Sequential(nn.BatchNorm1d(10, affine=False), nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 5)), vectors(32)
+    return nn.Sequential(
+        nn.BatchNorm1d(10, affine=False), nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 5)
+    ), vectors(32)
 
 
 @CASES()
 def relu_pool_linear_batchnorm():
     net = nn.Sequential(
-        ConvBlock(3, 8), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5)
+        ConvBlock(3, 8),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 16, bias=False),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Linear(16, 5),
     )
     return net, images(32)
 
 
 @CASES()
 def dropout_before_a_linear():
-    net = nn.Sequential(MLP(10, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5))
+    net = nn.Sequential(
+        MLP(10, 16),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(16, 16, bias=False),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Linear(16, 5),
+    )
     return net, vectors(32)
 
 
 @CASES()
 def dropout_after_batchnorm():
-    net = nn.Sequential(nn.Linear(10, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 5))
+    net = nn.Sequential(
+        nn.Linear(10, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 5)
+    )
     return net, vectors(32)
 
 
 @CASES()
 def dropout_of_zero_before_batchnorm():
-    net = nn.Sequential(nn.Linear(10, 16, bias=False), nn.Dropout(0.0), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5))
+    net = nn.Sequential(
+        nn.Linear(10, 16, bias=False), nn.Dropout(0.0), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5)
+    )
     return net, vectors(32)
 
 
@@ -423,7 +476,11 @@ def temporal_convolutions():
         def __init__(self):
             super().__init__()
             self.layers = nn.ModuleList(
-                nn.Sequential(nn.Conv1d(6 if i == 0 else 8, 8, 3, padding=2**i, dilation=2**i, bias=False), nn.BatchNorm1d(8), nn.ReLU())
+                nn.Sequential(
+                    nn.Conv1d(6 if i == 0 else 8, 8, 3, padding=2**i, dilation=2**i, bias=False),
+                    nn.BatchNorm1d(8),
+                    nn.ReLU(),
+                )
                 for i in range(3)
             )
             self.out = nn.Conv1d(8, 4, 1)
@@ -474,7 +531,14 @@ def cell_with_a_norm_for_each_step():
 @CASES()
 def other_normalisations_only():
     net = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.InstanceNorm2d(8, track_running_stats=True), Head(8), nn.LayerNorm(5)
+        nn.Conv2d(3, 8, 3),
+        nn.GroupNorm(2, 8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        nn.ReLU(),
+        nn.InstanceNorm2d(8, track_running_stats=True),
+        Head(8),
+        nn.LayerNorm(5),
     )
     return net, images(4)
 
@@ -492,7 +556,9 @@ def siamese_on_the_same_kind_of_data():
         def forward(self, left, right):
             return functional.pairwise_distance(self.embed(left), self.embed(right))
 
-    return Siamese(), [{"left": torch.randn(16, 3, 8, 8), "right": torch.randn(16, 3, 8, 8)} for _ in range(3)]
+    return Siamese(), [
+        {"left": torch.randn(16, 3, 8, 8), "right": torch.randn(16, 3, 8, 8)} for _ in range(3)
+    ]
 
 
 @CASES()
@@ -533,7 +599,7 @@ def refinement_with_shared_weights():
     return Net(), images()
 
 
-@CASES()
+@CASES(may="BN209")
 def transformer_with_tied_weights():
     class Net(nn.Module):
         def __init__(self):

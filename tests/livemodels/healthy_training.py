@@ -1,11 +1,18 @@
 """Healthy models that freeze, copy, adapt or sample on purpose, and healthy batches and statistics."""
 
+# ruff: noqa: FBT002, FBT003 (what torch calls takes flags by position)
+
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
 
 import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+
 from livemodels.case import (
     EVAL,
     MLP,
@@ -20,10 +27,6 @@ from livemodels.case import (
     settled,
     vectors,
 )
-from torch import nn
-from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 CASES = Cases()
 
@@ -116,7 +119,15 @@ class FrozenBatchNorm2d(nn.Module):
 
 @CASES()
 def frozen_batchnorm_of_buffers():
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), FrozenBatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), FrozenBatchNorm2d(8), nn.ReLU(), Head(8))
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        FrozenBatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        FrozenBatchNorm2d(8),
+        nn.ReLU(),
+        Head(8),
+    )
     return net, images(2)
 
 
@@ -124,7 +135,9 @@ def frozen_batchnorm_of_buffers():
 def frozen_batchnorm_by_the_functional_one():
     class Frozen(FrozenBatchNorm2d):
         def forward(self, x):
-            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training=False)
+            return functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, training=False
+            )
 
     return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), Frozen(8), nn.ReLU(), Head(8)), images()
 
@@ -248,7 +261,10 @@ def contrastive_loss_in_eval():
             self.image, self.text = Classifier(classes=16), nn.Linear(6, 16)
 
         def forward(self, image, text):
-            i, t = functional.normalize(self.image(image), dim=1), functional.normalize(self.text(text), dim=1)
+            i, t = (
+                functional.normalize(self.image(image), dim=1),
+                functional.normalize(self.text(text), dim=1),
+            )
             return functional.cross_entropy(i @ t.T / 0.1, torch.arange(len(i)))
 
     loader = [{"image": torch.randn(16, 3, 8, 8), "text": torch.randn(16, 6)} for _ in range(3)]
@@ -308,7 +324,10 @@ def instances_by_a_view_of_the_batch():
         def forward(self, x):
             n, c, *size = x.shape
             y = functional.batch_norm(
-                x.reshape(1, n * c, *size), self.running_mean.repeat(n), self.running_var.repeat(n), training=True
+                x.reshape(1, n * c, *size),
+                self.running_mean.repeat(n),
+                self.running_var.repeat(n),
+                training=True,
             )
             return y.view(n, c, *size)
 
@@ -338,7 +357,9 @@ def functional_norm_that_heeds_the_mode():
             self.register_buffer("running_var", torch.ones(features))
 
         def forward(self, x):
-            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training)
+            return functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, self.training
+            )
 
     return nn.Sequential(nn.Linear(10, 16, bias=False), Norm(16), nn.ReLU(), nn.Linear(16, 5)), vectors(32)
 
@@ -348,22 +369,36 @@ def functional_norm_that_heeds_the_mode():
 
 @CASES()
 def momentum_of_one():
-    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, momentum=1.0), nn.ReLU(), Head(8)), images(25)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, momentum=1.0), nn.ReLU(), Head(8)
+    ), images(25)
 
 
 @CASES()
 def momentum_of_none():
-    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, momentum=None), nn.ReLU(), Head(8)), images()
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, momentum=None), nn.ReLU(), Head(8)
+    ), images()
 
 
 @CASES()
 def small_momentum_and_the_eps_of_ports():
-    return nn.Sequential(nn.Linear(10, 16, bias=False), nn.BatchNorm1d(16, eps=1e-3, momentum=0.01), nn.ReLU(), nn.Linear(16, 5)), vectors(32)
+    return nn.Sequential(
+        nn.Linear(10, 16, bias=False),
+        nn.BatchNorm1d(16, eps=1e-3, momentum=0.01),
+        nn.ReLU(),
+        nn.Linear(16, 5),
+    ), vectors(32)
 
 
 @CASES()
 def untracked_and_trained():
-    return nn.Sequential(nn.Linear(10, 16, bias=False), nn.BatchNorm1d(16, track_running_stats=False), nn.ReLU(), nn.Linear(16, 5)), vectors(32)
+    return nn.Sequential(
+        nn.Linear(10, 16, bias=False),
+        nn.BatchNorm1d(16, track_running_stats=False),
+        nn.ReLU(),
+        nn.Linear(16, 5),
+    ), vectors(32)
 
 
 @CASES(arguments=EVAL)
@@ -435,7 +470,7 @@ def batch_sampler_that_drops():
     return MLP(), DataLoader(samples, batch_sampler=BatchSampler(RandomSampler(samples), 16, drop_last=True))
 
 
-@CASES(arguments=EVAL)
+@CASES(arguments=EVAL, broken="train")
 def last_batch_of_one_is_evaluated():
     loader = data_loader(65, 10, batch=32)
     return settled(MLP(), [(loader.dataset.tensors[0], None)]), loader
@@ -493,7 +528,11 @@ def batches_in_dataclasses():
     return Net(), [Batch(x, 0.5) for x, _ in images()]
 
 
-@CASES(arguments={"forward": lambda model, batch: model([image for image, _ in batch], [target for _, target in batch])})
+@CASES(
+    arguments={
+        "forward": lambda model, batch: model([image for image, _ in batch], [target for _, target in batch])
+    }
+)
 def detection_with_lists_of_images():
     class Detector(nn.Module):
         def __init__(self):
@@ -515,3 +554,41 @@ def detection_with_lists_of_images():
         return torch.rand(3, 10 + int(torch.randint(4, ())), 12), {"boxes": torch.rand(2, 4)}
 
     return Detector(), [[sample() for _ in range(16)] for _ in range(3)]
+
+
+# code that raises, which is none of bnlint's business, and leaves no mark either
+
+
+class Failing(Classifier):
+    """Fails at the second forward."""
+
+    def __init__(self, problem):
+        super().__init__()
+        self.problem = problem
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 1:
+            self.stem.eval()
+            raise self.problem
+        return super().forward(x)
+
+
+@CASES(raises=(ZeroDivisionError,))
+def raises_at_the_second_batch():
+    return Failing(ZeroDivisionError("of the user")), images()
+
+
+@CASES(raises=(KeyboardInterrupt,))
+def interrupted_at_the_second_batch():
+    return Failing(KeyboardInterrupt()), images()
+
+
+@CASES(raises=(OSError,))
+def loader_that_raises():
+    def broken():
+        yield from images()
+        raise OSError("a file is gone")
+
+    return Classifier(), broken()

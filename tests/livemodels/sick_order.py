@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from livemodels.case import EVAL, Cases, Classifier, ConvBlock, Head, images, settled, vectors
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
+
+from livemodels.case import EVAL, Cases, Classifier, ConvBlock, Head, images, settled, vectors
 
 CASES = Cases()
 
@@ -95,14 +97,22 @@ def clamp_is_a_relu():
 
 @CASES("BN202")
 def relu_module_in_nested_containers():
-    block = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(nn.ReLU(inplace=True)), nn.Sequential(nn.BatchNorm2d(8)))
+    block = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Sequential(nn.ReLU(inplace=True)), nn.Sequential(nn.BatchNorm2d(8))
+    )
     return nn.Sequential(nn.ModuleDict({"block": block})["block"], Head(8)), images()
 
 
 @CASES("BN202")
 def sigmoid_in_a_perceptron():
     net = nn.Sequential(
-        nn.Linear(10, 16), nn.Sigmoid(), nn.BatchNorm1d(16), nn.Linear(16, 16), nn.Sigmoid(), nn.BatchNorm1d(16), nn.Linear(16, 5)
+        nn.Linear(10, 16),
+        nn.Sigmoid(),
+        nn.BatchNorm1d(16),
+        nn.Linear(16, 16),
+        nn.Sigmoid(),
+        nn.BatchNorm1d(16),
+        nn.Linear(16, 5),
     )
     return net, vectors()
 
@@ -124,7 +134,14 @@ def gelu_over_sequences():
 
 @CASES("BN202")
 def elu_in_three_dimensions():
-    net = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ELU(), nn.BatchNorm3d(4), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3))
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3),
+        nn.ELU(),
+        nn.BatchNorm3d(4),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
     return net, [(torch.randn(16, 1, 6, 6, 6), torch.randint(3, (16,))) for _ in range(2)]
 
 
@@ -217,12 +234,42 @@ def batchnorm_called_by_its_forward():
 
 
 @CASES("BN202")
+def activation_before_a_lazy_norm():
+    net = nn.Sequential(
+        nn.LazyConv2d(8, 3), nn.ReLU(), nn.LazyBatchNorm2d(), nn.Conv2d(8, 8, 3), nn.ReLU(), Head(8)
+    )
+    return net, images()
+
+
+@CASES("BN202")
+def activation_before_batchnorm_of_a_parametrized_convolution():
+    class Net(Ordered):
+        def __init__(self):
+            super().__init__(nn.LeakyReLU(0.1, inplace=True))
+            self.conv = parametrizations.spectral_norm(self.conv)
+
+    return Net(), [{"x": x, "y": y} for x, y in images()]
+
+
+@CASES("BN202")
+def activation_before_batchnorm_in_channels_last():
+    return Ordered(nn.Mish()).to(memory_format=torch.channels_last), images()
+
+
+@CASES("BN202")
 def functional_batchnorm_after_relu():
     class Net(Ordered):
         def forward(self, x):
             x = functional.relu(self.conv(x))
             x = functional.batch_norm(
-                x, self.bn.running_mean, self.bn.running_var, self.bn.weight, self.bn.bias, self.training, 0.1, 1e-5
+                x,
+                self.bn.running_mean,
+                self.bn.running_var,
+                self.bn.weight,
+                self.bn.bias,
+                self.training,
+                0.1,
+                1e-5,
             )
             return self.head(x)
 
@@ -312,9 +359,7 @@ def dropout_between_activation_and_batchnorm():
 
 @CASES("BN209")
 def batchnorm_after_layernorm():
-    net = nn.Sequential(
-        nn.Linear(10, 16), nn.LayerNorm(16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5)
-    )
+    net = nn.Sequential(nn.Linear(10, 16), nn.LayerNorm(16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5))
     return net, vectors(32)
 
 

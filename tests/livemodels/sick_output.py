@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
-from livemodels.case import EVAL, Cases, ConvBlock, Head, images, settled, vectors
 from torch import nn
 from torch.nn import functional
+
+from livemodels.case import EVAL, Cases, ConvBlock, Head, images, settled, vectors
 
 CASES = Cases()
 
@@ -126,7 +128,7 @@ def regression():
 @CASES("BN201", may="BN203 BN303")
 def perceptron_from_a_list_of_sizes_in_data_parallel():
     layers, sizes = [], (10, 16, 16, 5)
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
     return nn.DataParallel(nn.Sequential(*layers[:-1])), vectors(32)
 
@@ -153,7 +155,9 @@ def logits_in_a_dataclass():
     return Net(), vectors(32)
 
 
-Detection = namedtuple("Detection", ["scores", "boxes"])
+class Detection(NamedTuple):
+    scores: torch.Tensor
+    boxes: torch.Tensor
 
 
 @CASES("BN201")
@@ -175,7 +179,9 @@ def scores_in_a_namedtuple():
 
 @CASES("BN201", may="BN203")
 def logits_compiled():
-    return torch.compile(nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 5), nn.BatchNorm1d(5))), vectors(32)
+    return torch.compile(
+        nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 5), nn.BatchNorm1d(5))
+    ), vectors(32)
 
 
 @CASES("BN201", may="BN203", arguments=EVAL)
@@ -200,3 +206,20 @@ def logits_in_a_list_of_tuples():
             return found
 
     return Net(), images()
+
+
+@CASES("BN201@norm")
+def logits_behind_a_scripted_body():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = torch.jit.script(
+                nn.Sequential(ConvBlock(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            )
+            self.out = nn.Linear(8, 5, bias=False)
+            self.norm = nn.BatchNorm1d(5)
+
+        def forward(self, x):
+            return self.norm(self.out(self.body(x)))
+
+    return Net(), images(32)
