@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +15,7 @@ from bnlint.trace.alone import alone
 from bnlint.trace.batches import describe, take
 from bnlint.trace.calling import caller as caller_of
 from bnlint.trace.guard import unmarked
-from bnlint.trace.layers import is_scripted, is_unbuilt
+from bnlint.trace.layers import copied, is_scripted, is_unbuilt
 from bnlint.trace.live import Live
 from bnlint.trace.locate import Places
 from bnlint.trace.oracles import firsts, invariance, repeats
@@ -86,7 +85,7 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
     core = unwrapped(model)
     lazy = is_unbuilt(core)
     if lazy:
-        core = copy.deepcopy(core)
+        core = copied(core)
     with unmarked(core if lazy else model, loader) as guard, _eagerly():
         examination = _Examination(model, core, source, request, guard, copied=lazy)
         examination.run(loader)
@@ -246,9 +245,7 @@ class _Examination:
                 *handwritten.computed(live, self.suspects),
             ),
             unregistered=tuple(modes.unregistered(live, passes, ambient_grad=self.grad)),
-            forwards=tuple(modes.forwards(live, main, set(reached.left if reached else ()), measured))
-            if evaluated
-            else (),
+            forwards=tuple(modes.forwards(live, main, measured)) if evaluated else (),
             feeds=feeds,
             thaws=() if evaluated else tuple(modes.thaws(live, main)),
             untracked=tuple(modes.untracked(live, main, evaluated=evaluated)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from bnlint.facts import UNKNOWN, Kind, Layer, Setting
 
@@ -47,9 +48,24 @@ def is_unbuilt(model: nn.Module) -> bool:
     return any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of a model with tensors that are not made yet; torch copies parameters of that kind, but no buffers."""
+    unmade = [buffer for buffer in model.buffers() if is_lazy(buffer)]
+    memo: dict[int, Any] = {
+        id(one): UninitializedBuffer(device=one.device, dtype=one.dtype) for one in unmade
+    }
+    return copy.deepcopy(model, memo)
+
+
 def batchnorms(model: nn.Module) -> dict[str, nn.Module]:
     """Every BatchNorm of a model by its path; one that stands in several places by its first one."""
     return {path: module for path, module in model.named_modules() if is_batchnorm(module)}
+
+
+def takes_dimensions(module: nn.Module) -> tuple[int, ...]:
+    """How many dimensions the input of a BatchNorm may have; empty where it takes any number."""
+    names = (cls.__name__ for cls in type(module).__mro__)
+    return next((DIMENSIONS[name] for name in names if name in DIMENSIONS), ())
 
 
 def class_name(module: nn.Module) -> str:
@@ -78,6 +94,14 @@ def layer(module: nn.Module, kind: Kind, where: Where) -> Layer:
 
 def _value(module: nn.Module, name: str) -> Any:
     return getattr(module, name, UNKNOWN)
+
+
+def is_initial(module: nn.Module) -> bool:
+    """Are the running statistics those of a new layer, (0, 1)?"""
+    mean, var = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
+        return False
+    return bool((mean == 0).all()) and bool((var == 1).all())
 
 
 def is_trained(module: nn.Module) -> bool | None:

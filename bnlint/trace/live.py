@@ -70,8 +70,8 @@ class Live:
         where = self.written(module, node.spot)
         name = class_name(module) if module is not None else node.name
         made: Layer | None = None
-        if node.kind in {"conv", "linear"} and module is not None:
-            made = self.layer(module, node.kind)
+        if node.kind in {"conv", "linear"}:
+            made = self.layer(module, node.kind) if module is not None else _functional(node, where)
         elif node.kind == "batchnorm" and is_batchnorm(module) and module is not None:
             made = self.norm(module)
         elif node.kind == "dropout":
@@ -85,6 +85,13 @@ class Live:
             found.append(self.op(node))
             node = node.inputs[0] if len(node.inputs) == 1 else None
         return tuple(found)
+
+
+def _functional(node: Node, where: Where) -> Layer:
+    """A convolution or a linear map that is a function, with tensors of the user's."""
+    channels = "out_channels" if node.kind == "conv" else "out_features"
+    settings = {"bias": Setting(node.bias, where), channels: Setting(node.made, where)}
+    return Layer(node.name, node.kind, where, settings)
 
 
 def _is_leaf(module: nn.Module) -> bool:

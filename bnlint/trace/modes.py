@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bnlint.facts import Computed, Forward, Setting, Thaw, Unregistered, Untracked
 from bnlint.finding import Step
-from bnlint.trace.layers import class_name, is_batchnorm, takes_gradients, tensors
+from bnlint.trace.layers import class_name, is_batchnorm, is_initial, is_trained, takes_gradients, tensors
 from bnlint.trace.locate import called
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def forwards(live: Live, seen: Pass, unreached: set[int], measured: Mapping[str,
         module = several[0].module
         assert module is not None
         by_batch = any(one.training and one.tracked for one in several)
-        if by_batch and any(one.asked for one in several) and id(module) not in unreached:
+        if by_batch and any(one.asked for one in several):
             layer = live.norm(module)
             yield Forward(
                 live.name,
@@ -64,7 +64,8 @@ def untracked(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Untracked]
         where = live.norm(module).where
         meant: Answer3 = "yes" if _is_meant(live, module) else "no"
         has_statistics = any(True for _ in tensors(module, "running_mean", "running_var"))
-        if has_statistics and not evaluated and several[0].training:
+        left_behind = several[0].training or (is_trained(module) and is_initial(module))
+        if has_statistics and left_behind:
             yield Untracked(where, live.name, "flipped", "yes", meant)
         elif not has_statistics and evaluated and several[0].training:
             yield Untracked(where, live.name, "built", "unknown", meant)
@@ -217,10 +218,16 @@ def plain_statistics(live: Live, passes: list[Pass]) -> Iterator[tuple[nn.Module
             pair = _pair(held)
             if pair is not None:
                 yield module, pair, how
+    for one in (one for seen in passes for one in seen.applications if one.of_data and one.owner is not None):
+        assert one.owner is not None
+        names = {id(value): name for name, value in vars(one.owner).items() if isinstance(value, Tensor)}
+        mean, variance = names.get(id(one.running_mean)), names.get(id(one.running_var))
+        if mean and variance and live.path(one.owner) is not None:
+            yield one.owner, (mean, variance), "attributes"
 
 
-MEAN: Final = re.compile(r"(running|moving|global|ema)_?(mean|avg|mu)$", re.I)
-VARIANCE: Final = re.compile(r"(running|moving|global|ema)_?(var|variance|std|sigma)$", re.I)
+MEAN: Final = re.compile(r"(running|moving|global|ema)_?(mean|avg|mu)$", re.IGNORECASE)
+VARIANCE: Final = re.compile(r"(running|moving|global|ema)_?(var|variance|std|sigma)$", re.IGNORECASE)
 
 
 def _pair(names: list[str]) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bnlint.facts import MOVES, Answer, Arrival, Arrived, Op, Recurrent, Shared, Use
 from bnlint.finding import Step
-from bnlint.trace.layers import DIMENSIONS, takes_gradients
+from bnlint.trace.layers import takes_dimensions, takes_gradients
 from bnlint.trace.operations import SLICES
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ HEAD: Final = re.compile(
     r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.I
 )
 """Paths of layers that make an answer, and keys under which one is returned."""
-NO_HEAD: Final = re.compile(r"proj|embed|neck|encoder|backbone|feat|repr|bottleneck|trunk|body|stem", re.I)
+SURE: Final = re.compile(r"(^|[._])(logits?|scores?|prob(abilitie)?s)$", re.IGNORECASE)
+"""Keys under which nothing but an answer is returned."""
+NO_HEAD: Final = re.compile(
+    r"proj|embed|neck|encoder|backbone|feat|repr|bottleneck|trunk|body|stem", re.IGNORECASE
+)
 """Words that say that something goes on behind."""
 IMAGE: Final = (1, 3)
 """Channels of images."""
@@ -98,9 +102,11 @@ def _reasons(
         if target.is_floating_point() and target.numel() == tensor.numel():
             yield f"it has the shape {shape} of the loader's targets: it is the model's answer"
             break
+    words = _names(live, path, node)
+    if SURE.search(path):
+        yield f"it is returned as `{path}`: it is the model's answer"
     if targets and any(isinstance(target, Tensor) for target in targets):
         return  # they are known, and it is not compared with them as it is
-    words = _names(live, path, node)
     squashed = _squashed(node)
     if squashed in {"softmax", "log_softmax"}:
         yield f"{squashed} makes probabilities of it: it is the model's answer"
@@ -125,8 +131,8 @@ def _counts_classes(tensor: Tensor, target: Tensor, targets: list[Any]) -> bool:
         return False
     many = [one for one in targets if isinstance(one, Tensor) and one.numel()]
     highest = max((int(one.max()) for one in many), default=-1) + 1
-    channels = tensor.shape[1]
-    return 1 < highest <= channels <= highest + max(1, highest // SPARE)
+    counts = {tensor.shape[1], tensor.shape[-1]}
+    return any(1 < highest <= channels <= highest + max(1, highest // SPARE) for channels in counts)
 
 
 def _names(live: Live, path: str, node: Node | None) -> list[str]:
@@ -269,9 +275,7 @@ def arrivals(live: Live, seen: Pass) -> Iterator[Arrival]:
         return
     norm = live.norm(refused.module)
     features = int(getattr(refused.module, "num_features", 0))
-    takes = next(
-        (DIMENSIONS[cls.__name__] for cls in type(refused.module).__mro__ if cls.__name__ in DIMENSIONS), ()
-    )
+    takes = takes_dimensions(refused.module)
     channels = refused.shape[1] if len(refused.shape) > 1 else refused.shape[0]
     made = _step(live, refused.node)
     way = Arrived(len(refused.shape), channels, "yes" if channels == features else "no", made, made)

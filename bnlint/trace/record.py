@@ -18,7 +18,7 @@ from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
 from bnlint.trace import operations
-from bnlint.trace.layers import is_batchnorm
+from bnlint.trace.layers import is_batchnorm, takes_dimensions
 from bnlint.trace.nodes import Node, Provenance, Spot
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Recorder(TorchFunctionMode):
                 break
 
     def _note_refusal(self, module: nn.Module, x: Any, error: BaseException | None) -> None:
-        if isinstance(x, Tensor) and isinstance(error, (ValueError, RuntimeError)):
+        if isinstance(x, Tensor) and error is not None and _misfits(module, x):
             self.seen.refused = Refused(module, tuple(x.shape), error, self._provenance.of(x))
 
     def _note_unseen(self, module: nn.Module, x: Any, output: Any) -> None:
@@ -217,7 +217,7 @@ class Recorder(TorchFunctionMode):
         module = self._stack[-1] if self._stack else None
         node = Node(kind, name, inputs, _spot(sys._getframe(2)), module)  # noqa: SLF001
         if kind in {"conv", "linear"}:
-            node.module, node.bias = self._weighted(args, kwargs, module)
+            node.module, node.bias, node.made = self._weighted(args, kwargs, module)
         elif kind == "dropout":
             node.rate = _rate(args, kwargs, module)
         elif kind == "multiply" and len(inputs) == 2:
@@ -242,15 +242,22 @@ class Recorder(TorchFunctionMode):
 
     def _weighted(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | None
-    ) -> tuple[nn.Module | None, bool | None]:
-        """The layer whose weight or bias this is, and whether there is a bias."""
+    ) -> tuple[nn.Module | None, bool, int | None]:
+        """The layer whose weight or bias this is, whether there is a bias, and how many channels it makes."""
         weight = args[1] if len(args) > 1 else kwargs.get("weight")
         bias = args[2] if len(args) > 2 else kwargs.get("bias")
         has_bias = isinstance(bias, Tensor)
         owner = self._layers.get(id(weight)) or self._layers.get(id(bias))
         if owner is None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
             owner = module
-        return owner, has_bias
+        made = (
+            bias.numel()
+            if isinstance(bias, Tensor)
+            else weight.shape[0]
+            if isinstance(weight, Tensor)
+            else None
+        )
+        return owner, has_bias, made
 
     # BatchNorm
 
@@ -323,6 +330,15 @@ class Recorder(TorchFunctionMode):
 
 FEW: Final = 4
 """Batches of which statistics are looked at in eval mode, where they cost something."""
+
+
+def _misfits(layer: nn.Module, x: Tensor) -> bool:
+    """Does a layer not take an input of this shape? It can raise for other reasons."""
+    takes = takes_dimensions(layer)
+    if takes and x.dim() not in takes:
+        return True
+    features = getattr(layer, "num_features", None)
+    return x.dim() > 1 and isinstance(features, int) and x.shape[1] != features
 
 
 def _kept_in(like: Tensor) -> torch.dtype:

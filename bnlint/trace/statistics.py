@@ -29,7 +29,9 @@ def statistics(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Statistic
         if mean is None or var is None:
             continue
         several = applied.get(id(module), [])
-        by_running = bool(several) and evaluated and not any(one.training for one in several)
+        by_running = evaluated and bool(several) and not any(one.training for one in several)
+        if not getattr(module, "track_running_stats", True):
+            by_running = False  # they were left behind, which is another finding
         poisoned = first_bad[1] if first_bad is not None and first_bad[0] is module else ""
         seen_mean, seen_var = _pooled(several)
         trained = is_trained(module)
