@@ -102,8 +102,8 @@ def _size(inputs: Any, targets: Any) -> int | None:
 def take(loader: object, most: int) -> Iterator[Batch]:
     """The first batches of a loader, at most so many.
 
-    A batch that may be the user's own (that of a list) gets its contents back before the next one is taken, or
-    when the iterator is closed. That also stops the workers of a `DataLoader`; persistent ones, and the
+    A batch that may be the user's own (that of a list) gets its contents back before the next one is taken,
+    or when the iterator is closed. That also stops the workers of a `DataLoader`; persistent ones, and the
     iterator that they feed, are left alone: others are started. Raises `LoaderError` if it is no loader, at
     once, or if it gives no batch, at the first one.
     """

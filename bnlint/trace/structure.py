@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from copy import copy
+from itertools import islice
 from typing import Any, Final
 
 from torch import Tensor
@@ -93,3 +94,50 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
             object.__setattr__(new, name, change(part))
         return new
     return value
+
+
+def structure(value: Any) -> str:
+    """What a batch is, for a message: `a dict with image: Tensor (8, 3, 32, 32), label: Tensor (8,)`."""
+    if isinstance(value, Mapping) or is_record(value):
+        return f"{_article(value)} with {_entries(value, DEEP)}"
+    if isinstance(value, (list, tuple)):
+        return f"{_article(value)} of {_items(value, DEEP)}"
+    return f"{_article(value)}{shape(value)}"
+
+
+def _article(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}" if value is not None else name
+
+
+def shape(value: Any) -> str:
+    """The shape of a tensor or array, behind its name."""
+    return f" {tuple(value.shape)}" if is_array(value) else ""
+
+
+def _entries(value: Any, depth: int) -> str:
+    entries = [f"{name}: {_within(part, depth - 1)}" for name, part in islice(_named(value), SHOWN)]
+    return ", ".join(entries + ["…"] * (sum(1 for _ in _named(value)) > SHOWN)) or "nothing"
+
+
+def _named(value: Any) -> Iterator[tuple[Any, Any]]:
+    return ((key, value[key]) for key in value) if isinstance(value, Mapping) else iter(fields(value).items())
+
+
+def _items(value: Any, depth: int) -> str:
+    items = [_within(part, depth - 1) for part in value[:SHOWN]]
+    if len(set(items)) == 1 and len(value) > 2:
+        return f"{len(value)} × {items[0]}"
+    return ", ".join(items + ["…"] * (len(value) > SHOWN)) or "nothing"
+
+
+def _within(value: Any, depth: int) -> str:
+    """A part of a batch, without an article, in brackets where it has parts itself."""
+    name = type(value).__name__
+    if not depth or value is None:
+        return "None" if value is None else name
+    if isinstance(value, Mapping) or is_record(value):
+        return f"{name} {{{_entries(value, depth)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"{name} [{_items(value, depth)}]"
+    return f"{name}{shape(value)}"
