@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Generator, Iterator, Mapping, Sized
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def _size(inputs: Any, targets: Any) -> int | None:
     return next((len(array) for array in arrays(inputs) if array.ndim), None)
 
 
-def take(loader: object, most: int) -> Iterator[Batch]:
+def take(loader: object, most: int) -> Generator[Batch]:
     """The first batches of a loader, at most so many.
 
     A batch that may be the user's own (that of a list) gets its contents back before the next one is taken,
@@ -111,7 +111,7 @@ def take(loader: object, most: int) -> Iterator[Batch]:
     return _taken(loader, most)
 
 
-def _taken(loader: object, most: int) -> Iterator[Batch]:
+def _taken(loader: object, most: int) -> Generator[Batch]:
     source = _iterator(loader)
     empty = True
     try:

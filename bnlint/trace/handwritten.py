@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from bnlint.facts import Answer3, Computed, Setting
-from bnlint.trace.alone import alone
 from bnlint.trace.layers import class_name
 from bnlint.trace.modes import ON_PURPOSE
 from bnlint.trace.oracles import LIMIT
@@ -25,28 +24,19 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"batch_?norm|(^|_)bn|normali[sz]", re.I)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A module whose output for a sample depends on the batch though its input does not."""
+def suspects(model: nn.Module, call: Callable[[Batch], Any], batch: Batch, single: Batch) -> list[nn.Module]:
+    """The modules that normalise by the batch in eval mode: with a scale, and a name that says so.
 
-    module: nn.Module
-
-
-def suspects(model: nn.Module, call: Callable[[Batch], Any], batch: Batch) -> list[Found]:
-    """The modules that normalise by the batch in eval mode: with a scale, and a name that says so."""
-    assert batch.size
-    whole = _outputs(model, lambda: call(batch))
-    single = _outputs(
-        model,
-        lambda: call(type(batch)(alone(batch.value, batch.size), alone(batch.inputs, batch.size), None, 1)),
-    )
+    `single` is the first sample of `batch`, alone.
+    """
+    whole, alone = (_outputs(model, partial(call, one)) for one in (batch, single))
     found = []
     for module in model.modules():
-        one, other = whole.get(id(module)), single.get(id(module))
+        one, other = whole.get(id(module)), alone.get(id(module))
         if one is None or other is None or not _normalises(module):
             continue
         if _apart(one[0], other[0]) <= LIMIT < _apart(one[1], other[1]):
-            found.append(Found(module))
+            found.append(module)
     return found
 
 
@@ -87,17 +77,15 @@ def _apart(one: Tensor, other: Tensor) -> float:
     return float((one.float() - other.float()).abs().max()) / (float(one.float().std(unbiased=False)) or 1.0)
 
 
-def computed(live: Live, found: list[Found]) -> Iterator[Computed]:
+def computed(live: Live, found: list[nn.Module]) -> Iterator[Computed]:
     """Them as facts."""
-    for one in found:
-        path = live.path(one.module)
-        if path is not None:
-            name = class_name(one.module)
-            where = live.places.built(path)
-            keeps: Answer3 = (
-                "yes"
-                if any("running" in key or "moving" in key for key, _ in one.module.named_buffers())
-                else "no"
-            )
-            meant: Answer3 = "yes" if ON_PURPOSE.search(name) or ON_PURPOSE.search(live.name) else "no"
-            yield Computed(name, "handwritten", where, Setting(True, where), keeps, "unknown", "yes", meant)
+    for module in found:
+        path = live.path(module)
+        if path is None:
+            continue
+        name, where = class_name(module), live.places.built(path)
+        tracked = any("running" in key or "moving" in key for key, _ in module.named_buffers())
+        statistics: Answer3 = "yes" if tracked else "no"
+        meant: Answer3 = "yes" if any(map(ON_PURPOSE.search, (name, live.name))) else "no"
+        always = Setting(value=True, where=where)
+        yield Computed(name, "handwritten", where, always, statistics, "unknown", "yes", meant)

@@ -48,12 +48,15 @@ def is_unbuilt(model: nn.Module) -> bool:
     return any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
 
 
+def _unmade(like: Tensor) -> Tensor:
+    made: Tensor = UninitializedBuffer(device=like.device, dtype=like.dtype)  # type: ignore[call-arg]
+    return made
+
+
 def copied(model: nn.Module) -> nn.Module:
     """A copy of a model with tensors that are not made yet; torch copies parameters of that kind, but no buffers."""
     unmade = [buffer for buffer in model.buffers() if is_lazy(buffer)]
-    memo: dict[int, Any] = {
-        id(one): UninitializedBuffer(device=one.device, dtype=one.dtype) for one in unmade
-    }
+    memo: dict[int, Any] = {id(one): _unmade(one) for one in unmade}
     return copy.deepcopy(model, memo)
 
 

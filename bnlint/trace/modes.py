@@ -35,7 +35,7 @@ def ran(live: Live, seen: Pass) -> dict[int, list[Application]]:
     return found
 
 
-def forwards(live: Live, seen: Pass, unreached: set[int], measured: Mapping[str, float]) -> Iterator[Forward]:
+def forwards(live: Live, seen: Pass, measured: Mapping[str, float] | None) -> Iterator[Forward]:
     """The layers that run in train mode where the model is evaluated."""
     for several in ran(live, seen).values():
         module = several[0].module
@@ -90,33 +90,49 @@ def thaws(live: Live, seen: Pass) -> Iterator[Thaw]:
         assert module is not None
         if not any(True for _ in tensors(module, "weight", "bias")) or takes_gradients(module):
             continue
-        if any(one.training and one.tracked and one.grad for one in several):
+        moving = [one for one in several if one.training and one.tracked]
+        if any(one.grad for one in moving) or (moving and not _has_twin(live, module)):
             where = live.norm(module).where
             since = Step(where, "its scale and its shift take no gradients")
             yield Thaw(where, live.name, "parameters", since, "yes")
 
 
+def _has_twin(live: Live, module: nn.Module) -> bool:
+    """Is the frozen part around a layer a copy of another one that learns, as a teacher or a key encoder is?"""
+    path = live.path(module) or ""
+    whole = path
+    while whole and not any(one.requires_grad for one in live.model.get_submodule(whole).parameters()):
+        path, whole = whole, whole.rpartition(".")[0]
+    part = live.model.get_submodule(path)
+    shapes = [one.shape for one in part.parameters()]
+    return any(
+        type(other) is type(part)
+        and other is not part
+        and [one.shape for one in other.parameters()] == shapes
+        for other in live.model.modules()
+        if any(one.requires_grad for one in other.parameters())
+    )
+
+
 def computed(live: Live, trained: Pass | None, evaluated: Pass | None) -> Iterator[Computed]:
     """Normalisations whose flag is the same in both modes."""
     if evaluated is not None:
-        for owner, one in _owned(live, evaluated):
-            if one.training and one.tracked and not one.asked:
+        for owner, one in owned(live.model, [evaluated]):
+            if one.training and not one.asked:
                 yield _computed(live, owner, one, flag=True, updated="yes")
     if trained is not None:
-        for owner, one in _owned(live, trained):
-            if not one.training and one.tracked and one.asked:
+        for owner, one in owned(live.model, [trained]):
+            if not one.training and one.asked:
                 yield _computed(live, owner, one, flag=False, updated="no")
 
 
-def _owned(live: Live, seen: Pass) -> Iterator[tuple[nn.Module, Application]]:
-    """The applications that a module of the user's makes by a function, the first of each module."""
-    done: set[int] = set()
-    for one in seen.applications:
+def owned(model: nn.Module, passes: list[Pass]) -> Iterator[tuple[nn.Module, Application]]:
+    """What modules of the user's normalise by a function, with running statistics: the first time of each module."""
+    known = {id(module) for module in model.modules()}
+    for one in (one for seen in passes for one in seen.applications):
         owner = one.owner
-        if not one.of_data or owner is None or live.path(owner) is None or id(owner) in done:
-            continue
-        if one.spot is not None and not _is_torchs(owner):
-            done.add(id(owner))
+        if owner is not None and id(owner) in known and one.of_data and one.tracked and not _is_torchs(owner):
+            known.discard(id(owner))
             yield owner, one
 
 
@@ -127,7 +143,8 @@ def _is_torchs(module: nn.Module) -> bool:
 
 def _computed(live: Live, owner: nn.Module, one: Application, *, flag: bool, updated: Answer3) -> Computed:
     where = live.written(owner, None) if one.spot is None else _inside(live, owner, one)
-    trained: Answer3 = "yes" if one.weight is not None and one.weight.requires_grad else "no"
+    learned = one.weight if one.module is None else getattr(one.module, "weight", None)
+    trained: Answer3 = "yes" if learned is not None and learned.requires_grad else "no"
     meant: Answer3 = "yes" if _is_meant(live, owner) else "no"
     setting = Setting(flag, where)
     return Computed(class_name(owner), "functional", where, setting, "yes", updated, trained, meant)

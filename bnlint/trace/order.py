@@ -66,9 +66,8 @@ SPARE: Final = 4
 """Of so many classes that there can be, at most one may be missing in the batches that were seen."""
 
 
-def answers(live: Live, seen: Pass, inputs: Any, targets: list[Any]) -> Iterator[Answer]:
+def answers(live: Live, seen: Pass, given: list[Tensor], targets: list[Any]) -> Iterator[Answer]:
     """The tensors that come out of the model, and what says that they are its answer."""
-    given = [tensor for _, tensor in inputs]
     for path, tensor, node in seen.outputs:
         last = _last_norm(node)
         if last is None or last.call.module is None or live.path(last.call.module) is None:

@@ -69,11 +69,8 @@ def _not_restored(live: Live, state: dict[str, Tensor]) -> Iterator[Lacking]:
         live.model.load_state_dict(saved)
     except Exception:  # what cannot be loaded so says it to its user
         return
-    for path in before:
-        module = live.norms[path]
+    for path, variance in kept.items():
         name = f"{path}.running_var" if path else "running_var"
-        if name in saved and bool((module.running_var == -1.0).all()):
-            against = f"`{live.name}`"
-            yield Lacking(
-                live.norm(module), "what `load_state_dict()` lets through", ("running_var",), against
-            )
+        if name in saved and bool(variance.eq(-1.0).all()):
+            norm = live.norm(live.norms[path])
+            yield Lacking(norm, "what `load_state_dict()` lets through", ("running_var",), f"`{live.name}`")
