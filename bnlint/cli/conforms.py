@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bnlint.cli import FINDINGS, WRONG, Refused, say, terminal
+from bnlint.cli.imported import imported
 from bnlint.cli.words import OneOf, formats, severities
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def conforms(ctx: click.Context, /, name: str, output_format: str, fail_on: str,
     with contextlib.redirect_stdout(sys.stderr):
         try:
             require_torch()
-            found = report(_imported(name))
+            found = report(imported(name))
         except (MissingTorchError, TypeError) as problem:
             raise Refused(str(problem)) from None
     for line in found.skipped:
@@ -58,33 +57,6 @@ def conforms(ctx: click.Context, /, name: str, output_format: str, fail_on: str,
 
 def _fails(findings: Sequence[Finding], severities: Sequence[str]) -> bool:
     return any(finding.severity in severities for finding in findings)
-
-
-def _imported(name: str) -> Any:
-    """What a name leads to; the current folder is on the path, as it is for `python -m`."""
-    module_name, colon, path = name.partition(":")
-    if not (module_name and colon and path):
-        raise click.UsageError(f'"{name}": expected PKG.MOD:CLASS, such as layers.norm:MyBatchNorm')
-    if module_name.endswith(".py"):
-        raise click.UsageError(f'"{module_name}" is a file: name the module, as `import` does')
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as problem:
-        raise Refused(f"{module_name}: cannot be imported: {type(problem).__name__}: {problem}") from problem
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise Refused(f"{name}: there is no {part}{_near(part, found)}") from None
-    return found
-
-
-def _near(part: str, holder: Any) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(part, dir(holder), n=1)
-    return f", the nearest is {near[0]}" if near else ""
 
 
 def _rendered(found: Report, output_format: str) -> str:
