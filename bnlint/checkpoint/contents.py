@@ -24,11 +24,12 @@ NAMED: Final = 3
 class Contents:
     """The state dicts of a checkpoint, and a line for each thing in it that could not be looked at.
 
-    `filename` is where it lies, and `held` how it is called ("`best.pt`"). `whole` is false for one file of
-    several: what is not in it may be in another one.
+    `filename` is where it lies, absolute, and `path` as it was given; `held` is how findings call it
+    ("`best.pt`"). `whole` is false for one file of several: what is not in it may be in another one.
     """
 
     filename: str
+    path: str
     held: str
     states: tuple[State, ...]
     skipped: tuple[str, ...] = ()
@@ -40,12 +41,12 @@ def read(path: str | os.PathLike[str]) -> Contents:
     path = os.fspath(path)
     name = os.path.basename(path)
     states, skipped = _states(path)
-    return Contents(os.path.abspath(path), f"`{name}`", states, skipped, whole=not PART.search(name))
+    return Contents(os.path.abspath(path), path, f"`{name}`", states, skipped, whole=not PART.search(name))
 
 
 def of_program(state: Mapping[str, object]) -> Contents:
     """The contents of a state dict that a program has, as those of a file."""
-    return Contents("<state_dict>", "the state dict", states_in(state))
+    return Contents("<state_dict>", "state dict", "the state dict", states_in(state))
 
 
 def _states(path: str) -> tuple[tuple[State, ...], tuple[str, ...]]:
