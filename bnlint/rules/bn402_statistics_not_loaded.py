@@ -94,11 +94,10 @@ def check(facts: Facts) -> Iterator[Claim]:
 
 
 def _absent(lacking: Lacking) -> Claim:
-    names = " and ".join(f"`{name}`" for name in lacking.names)
+    names = " or ".join(f"`{name}`" for name in lacking.names)
     message = (
         f"For {lacking.norm.title} of {lacking.against} there is no {names} in {lacking.held}: it would "
-        f"evaluate with those that it was built with; use a file that has them, or let training data run "
-        f"through it in train mode."
+        f"evaluate with what it was built with; use a checkpoint that has them, or call `update_bn`."
     )
     return Claim(lacking.norm.where, message, lacking.path).assuming(lacking.assumed)
 

@@ -115,12 +115,11 @@ def check(facts: Facts) -> Iterator[Claim]:
             continue
         match fact:
             case Statistics(evaluated="yes", count=0):
-                yield _claim(fact, "it has seen no batch")
+                yield _claim(fact, "and has seen no batch")
             case Statistics(evaluated="yes", trained="yes", count=int()):
-                yield _claim(fact, "its shift is trained")
+                yield _claim(fact, "though its shift is trained")
             case Statistics(evaluated="yes", trained="yes"):
-                frozen = "no scale and shift of a FrozenBatchNorm stand for them"
-                yield _claim(fact, "its shift is trained").assuming(frozen)
+                yield _claim(fact, "though its shift is trained").assuming("it is no FrozenBatchNorm")
 
 
 def _built(numbers: tuple[float, ...], value: float) -> bool:
@@ -129,8 +128,8 @@ def _built(numbers: tuple[float, ...], value: float) -> bool:
 
 def _claim(fact: Statistics, why: str) -> Claim:
     message = (
-        f"{fact.norm.title} of {fact.held} still has the statistics that it was built with, mean 0 and "
-        f"variance 1, and {why}: eval does not normalise; use a whole `state_dict()`, or call `update_bn`."
+        f"{fact.norm.title} of {fact.held} still has the mean 0 and variance 1 that it was built with, {why}: "
+        f"eval does not normalise; use a whole `state_dict()`, or call `update_bn`."
     )
     return Claim(fact.norm.where, message, measured={"channels": len(fact.mean)})
 
