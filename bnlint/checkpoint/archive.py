@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from typing import IO, Final
 
 from bnlint.checkpoint import pickled
@@ -11,6 +13,8 @@ from bnlint.checkpoint.pickled import DamagedError, Read
 
 LOCAL_HEADER: Final = 30
 """Bytes before the name of a record; the last four are the lengths of the two texts that follow."""
+BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, struct.error)
+"""What Python's zipfile raises for files that are damaged, encrypted, or packed in a way it does not know."""
 
 
 def read(path: str) -> Read:
@@ -28,7 +32,9 @@ def read(path: str) -> Read:
             f"{path}: damaged: its `data.pkl` makes no sense from byte {problem.position} on ({problem}); "
             f"copy or download it again"
         ) from problem
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
+    except CheckpointError:
+        raise
+    except BROKEN as problem:
         raise CheckpointError(_broken(path, problem)) from problem
 
 
@@ -88,9 +94,12 @@ class _Records:
 
     def _unpacked(self, info: zipfile.ZipInfo, start: int, size: int) -> bytes:
         """Of a record that is compressed, which torch does not do itself."""
-        with zipfile.ZipFile(self.path) as archive, archive.open(info) as stream:
-            stream.seek(start)
-            return stream.read(size)
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(info) as stream:
+                stream.seek(start)
+                return stream.read(size)
+        except BROKEN as problem:
+            raise CheckpointError(_broken(self.path, problem)) from problem
 
 
 def _at(file: IO[bytes], header: int, start: int, size: int) -> bytes:

@@ -32,7 +32,6 @@ PICKLES: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(d", b"(
 HINTS: Final = {
     ".onnx": "an ONNX model: bnlint reads what torch and safetensors write; inspect the model it came from",
     ".pb": "a TensorFlow graph: bnlint reads what torch and safetensors write",
-    ".h5": "not HDF5 and no checkpoint of torch either",
     ".tflite": "a TensorFlow Lite model: bnlint reads what torch and safetensors write",
     ".msgpack": "a msgpack file of flax: bnlint reads what torch and safetensors write",
 }
@@ -42,7 +41,7 @@ HINTS: Final = {
 def kind(path: str) -> Kind:
     """Which reader a file is for. Raises `CheckpointError` for what none reads."""
     start, size = _start(path)
-    if start.startswith(legacy.MAGIC):
+    if legacy.is_one(start):
         return "legacy"
     if start.startswith(b"PK\x03\x04"):
         return "zip"
@@ -58,6 +57,8 @@ def _start(path: str) -> tuple[bytes, int]:
     if os.path.isdir(path):
         raise CheckpointError(f"{path}: a folder: name a file in it, or its index (`*.index.json`)")
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise CheckpointError(f"{path}: neither a file nor a folder")
         with open(path, "rb") as file:
             return file.read(START), os.fstat(file.fileno()).st_size
     except OSError as problem:
@@ -71,7 +72,7 @@ def _other(path: str, start: bytes, size: int) -> str:
     for sign, what in SIGNS:
         if start.startswith(sign):
             return what
-    if legacy.MAGIC.startswith(start) or (size < 16 and b"PK\x03\x04".startswith(start[:4])):
+    if size < len(legacy.MAGIC) and start.startswith((b"\x80", b"PK")):
         return f"cut off at byte {size}; copy or download it again"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page, not a checkpoint: the download failed (a login, a limit or a moved address)"

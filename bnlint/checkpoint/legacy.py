@@ -9,10 +9,17 @@ from bnlint.checkpoint.errors import CheckpointError
 from bnlint.checkpoint.pickled import DamagedError, Read
 from bnlint.checkpoint.tensors import SIZES
 
-MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The pickle of a number with which each of these files begins."""
+MAGIC: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number with which each of these files begins, as it is pickled."""
+BEFORE: Final = 12
+"""Bytes that may stand before it: the version of the pickle, and how long it is."""
 COUNT: Final = 8
 """Bytes before a storage that say how many elements it has."""
+
+
+def is_one(start: bytes) -> bool:
+    """Does a file start like one?"""
+    return start.startswith(b"\x80") and MAGIC in start[: BEFORE + len(MAGIC)]
 
 
 def read(path: str) -> Read:
@@ -20,7 +27,7 @@ def read(path: str) -> Read:
     storages = _Storages(path)
     try:
         with open(path, "rb") as file:
-            file.seek(len(MAGIC))
+            pickled.read(file, _nothing)  # the magic number
             pickled.read(file, _nothing)  # the version of the format
             order = _order(pickled.read(file, _nothing).value)
             found = pickled.read(file, storages.fetch, order)

@@ -21,7 +21,7 @@ LONGEST: Final = 1 << 16
 
 
 class DamagedError(ValueError):
-    """A pickle that cannot be followed; `position` is the byte at which it ends to make sense."""
+    """A pickle that cannot be followed; `position` is the byte where the instruction begins."""
 
     def __init__(self, position: int, why: str) -> None:
         super().__init__(why)
@@ -78,11 +78,11 @@ def read(stream: IO[bytes], fetch: Fetch, order: str = "<") -> Read:
     `fetch` gives the bytes of tensors whose numbers are asked for later, `order` is theirs: "<" or ">".
     """
     machine = _Machine(fetch, order)
-    position = 0
+    position = stream.tell()
     try:
-        for opcode, arg, at in pickletools.genops(stream):
-            position = at or 0
+        for opcode, arg, _ in pickletools.genops(stream):
             machine.step(opcode.name, arg)
+            position = stream.tell()
         (value,) = machine.last(1)
     except (
         ValueError,

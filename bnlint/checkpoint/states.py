@@ -60,7 +60,7 @@ def _below(value: object) -> Iterator[tuple[str, object]]:
             return
         for key, below in value.items():
             name = str(key) if isinstance(key, (str, int)) else "?"
-            if not name.startswith("optim"):
+            if not name.startswith("optim") and name != "opt":
                 yield name, below
     elif isinstance(value, (list, tuple)):
         yield from ((str(index), below) for index, below in enumerate(value))

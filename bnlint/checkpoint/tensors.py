@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bnlint.checkpoint.errors import CheckpointError
+
 LARGEST: Final = 1 << 20
 """Elements of a tensor whose numbers are read: BatchNorm has one for each channel."""
 
@@ -52,7 +54,10 @@ class Tensor:
         """Its numbers, nothing where they are unknown. Raises `CheckpointError` where the file lacks them."""
         if len(self.shape) > 1 or math.prod(self.shape) > LARGEST:
             return ()
-        return self.fetch() or ()
+        try:
+            return self.fetch() or ()
+        except OSError as problem:
+            raise CheckpointError(str(problem)) from problem
 
 
 def stored(dtype: str, view: tuple[int, tuple[int, ...], tuple[int, ...]], read: Read, order: str) -> Tensor:

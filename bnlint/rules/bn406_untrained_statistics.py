@@ -128,8 +128,8 @@ def _built(numbers: tuple[float, ...], value: float) -> bool:
 
 def _claim(fact: Statistics, why: str) -> Claim:
     message = (
-        f"{fact.norm.title} of {fact.held} still has the mean 0 and variance 1 that it was built with, {why}: "
-        f"eval does not normalise; use a whole `state_dict()`, or call `update_bn`."
+        f"{fact.norm.title} of {fact.held} still has the mean 0 and variance 1 that it was built with, "
+        f"{why}: eval does not normalise; use a whole `state_dict()`, or call `update_bn`."
     )
     return Claim(fact.norm.where, message, measured={"channels": len(fact.mean)})
 
