@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bnlint.report import Report
 
-__all__ = ["__version__", "check", "conforms", "lint"]
+__all__ = ["__version__", "check", "check_state_dict", "conforms", "lint"]
 __version__ = "0.1.0"
 
 
@@ -87,3 +87,19 @@ def check(  # noqa: PLR0913
         progress=progress,
         frame=sys._getframe(1),
     )
+
+
+def check_state_dict(model: object, state: Mapping[str, object] | str | PathLike[str]) -> Report:
+    """Look at BatchNorm in a state dict or a checkpoint file, and compare it with a model; None is no model.
+
+    `state` is what `state_dict()` gives, also deep in other dicts, or the path of a file of `torch.save` or
+    safetensors, or of the index of a checkpoint in several files. Nothing of a file is executed, and of its
+    tensors only BatchNorm's are read. The model is neither run nor changed. Findings are those of BN401,
+    BN402, BN406 and BN407.
+
+    Raises `bnlint.checkpoint.CheckpointError`, a `ValueError`, for a file that cannot be read, and
+    `TypeError` for what is neither.
+    """
+    from bnlint.checkpoints import report
+
+    return report(model, state)

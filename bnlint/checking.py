@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bnlint import __version__
@@ -63,9 +62,25 @@ def report(  # noqa: PLR0913
     traced = examine(
         model, loader, Request(stage, forward, max_batches, frame, lambda done, doing: None, factory)
     )
-    facts = traced.facts
+    facts, skipped = _with_state(traced.facts, state_dict, model)
     view = View(lines=Sources().lines, about=about, base=os.getcwd(), version=__version__)
-    return Report(tuple(judge(facts, rules)), traced.skipped, traced.checked, view, noun="BatchNorm layer")
+    return Report(
+        tuple(judge(facts, rules)), (*traced.skipped, *skipped), traced.checked, view, noun="BatchNorm layer"
+    )
+
+
+def _with_state(
+    facts: Facts, state: Mapping[str, Any] | str | os.PathLike[str] | None, model: Any
+) -> tuple[Facts, tuple[str, ...]]:
+    """The facts, with what a state dict or a file lacks for the model."""
+    if state is None:
+        return facts, ()
+    from bnlint.checkpoint import facts_of, of_program, read
+    from bnlint.trace.examine import unwrapped
+
+    contents = read(state) if isinstance(state, (str, os.PathLike)) else of_program(state)
+    held, skipped = facts_of(contents, unwrapped(model))
+    return replace(facts, lacking=(*facts.lacking, *held.lacking)), skipped
 
 
 def chosen(select: Sequence[str] | None, ignore: Sequence[str] | None, engine: str = ENGINE) -> list[Rule]:

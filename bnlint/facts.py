@@ -88,6 +88,11 @@ class Layer:
         setting = self.arguments.get(name)
         return UNKNOWN if setting is None else setting.value
 
+    @property
+    def title(self) -> str:
+        """Its class, and its path in the model where it has one: "BatchNorm2d `layer1.0.bn1`"."""
+        return self.cls if self.where.module is None else f"{self.cls} `{self.where.module}`"
+
 
 @dataclass(frozen=True, slots=True)
 class Op:

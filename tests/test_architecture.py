@@ -59,7 +59,6 @@ ALLOWED = {
 OUTSIDE = {
     "cli": {"click"},
     "checking": {"torch"},
-    "checkpoint": {"safetensors", "torch"},
     "conformity": {"torch"},
     "homemade": {"torch"},
     "config": {"tomli", "tomllib"},

@@ -2,8 +2,9 @@
 
 `fixtures/<module of the rule>/` holds files that are linted one at a time and folders that are
 linted as one project. Those of rules about home-made layers hold layers, which are compared with the
-reference; the expectation stands at the class. `# expect: BN301` stands on the line on which a finding begins; several codes
-are separated by commas. What begins with `bad_` expects the rule, and what begins with `good_`
+reference; the expectation stands at the class. Those of rules that only the run engine knows hold models, which
+are checked; the expectation stands where the layer is built. `# expect: BN301` stands on the line on which a
+finding begins; several codes are separated by commas. What begins with `bad_` expects the rule, and what begins with `good_`
 expects nothing of any rule.
 """
 
@@ -22,6 +23,7 @@ import bnlint.rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 import homemade
+import live
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RULES = sorted(info.name for info in pkgutil.iter_modules(bnlint.rules.__path__))
@@ -53,6 +55,11 @@ def of_layers(case: Path) -> bool:
     return homemade.of_layers(case.parent.name)
 
 
+def of_models(case: Path) -> bool:
+    """Does the case hold a model that is to be run?"""
+    return live.of_models(case.parent.name)
+
+
 def places(findings) -> set[tuple[str, int, str]]:
     return {
         (str(Path(f.where.filename).resolve().relative_to(FIXTURES)), f.where.row, f.code) for f in findings
@@ -63,7 +70,9 @@ def name(case: Path) -> str:
     return str(case.relative_to(FIXTURES))
 
 
-@pytest.mark.parametrize("case", [case for case in cases() if not of_layers(case)], ids=name)
+@pytest.mark.parametrize(
+    "case", [case for case in cases() if not of_layers(case) and not of_models(case)], ids=name
+)
 def test_findings_are_exactly_the_expected_ones(case):
     report = bnlint.lint([case], isolated=True)
     assert places(report.findings) == expected(case)
@@ -77,6 +86,12 @@ def test_layers_differ_exactly_as_expected(case):
     assert reports
     assert places(finding for report in reports for finding in report) == expected(case)
     assert any(not report.checked and report.skipped for report in reports) == (case.stem == "good_unknown")
+
+
+@pytest.mark.skipif(NO_TORCH, reason="models are run, and torch is not installed")
+@pytest.mark.parametrize("case", [case for case in cases() if of_models(case)], ids=name)
+def test_models_have_exactly_the_expected_bugs(case):
+    assert places(live.findings(case)) == expected(case)
 
 
 @pytest.mark.parametrize("rule", RULES)

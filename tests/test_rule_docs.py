@@ -16,6 +16,7 @@ from bnlint.rule import HEADINGS, Rule, all_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 import homemade
+import live
 
 RULES = pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)
 MARKS = "SRWCH"
@@ -31,6 +32,9 @@ def findings(rule: Rule, heading: str, folder):
     if "H" in rule.engines:
         pytest.importorskip("torch")
         return homemade.findings(path)
+    if live.of_models(rule.code.lower()):
+        pytest.importorskip("torch")
+        return live.findings(path)
     return bnlint.lint([path], isolated=True).findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import fields, replace
 from itertools import product
@@ -23,6 +24,7 @@ from bnlint.facts import (
     Forward,
     Homemade,
     Kept,
+    Lacking,
     Layer,
     Load,
     Op,
@@ -34,6 +36,7 @@ from bnlint.facts import (
     Shared,
     Snapshot,
     Split,
+    Statistics,
     StochasticPass,
     Thaw,
     Unregistered,
@@ -1498,6 +1501,115 @@ class TestUntrackedStatistics:
         assert not claims("BN403", untracked=(replace(fact, meant=meant),))
 
 
+IN_FILE = Layer("BatchNorm", "batchnorm", Where("best.pt", module="features.bn"))
+BUILT = Statistics(IN_FILE, "`best.pt`", (0.0, 0.0), (1.0, 1.0), 0, evaluated="yes", dtype="float32")
+POISONED = replace(BUILT, mean=(0.5, -0.5), var=(math.nan, 2.0), count=7)
+LACKING = Lacking(IN_FILE, "`best.pt`", ("running_mean", "running_var"), path=(step(2),))
+
+
+class TestUntrainedStatistics:
+    @pytest.mark.parametrize("trained", ["yes", "no", "unknown"])
+    def test_a_count_of_0_proves_it(self, trained):
+        (claim,) = claims("BN406", statistics=(replace(BUILT, trained=trained),))
+        assert claim.where == IN_FILE.where
+        assert (claim.confidence, claim.severity, claim.measured) == ("high", None, {"channels": 2})
+        assert claim.message.startswith("BatchNorm `features.bn` of `best.pt` still has the mean 0 ")
+        assert "and has seen no batch" in claim.message
+
+    def test_a_trained_shift_proves_it(self):
+        (claim,) = claims("BN406", statistics=(replace(BUILT, count=9, trained="yes"),))
+        assert claim.confidence == "high"
+        assert "though its shift is trained" in claim.message
+
+    def test_without_a_count_it_may_be_a_frozen_layer(self):
+        (claim,) = claims("BN406", statistics=(replace(BUILT, count=UNKNOWN, trained="yes"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that it is no FrozenBatchNorm).")
+
+    @pytest.mark.parametrize(
+        "harmless",
+        [
+            {"count": 9, "trained": "unknown"},
+            {"count": UNKNOWN, "trained": "no"},
+            {"evaluated": "no"},
+            {"mean": (0.0, 0.1)},
+            {"var": (1.0, 1.1)},
+            {"mean": ()},
+            {"var": ()},
+        ],
+    )
+    def test_is_silent(self, harmless):
+        assert not claims("BN406", statistics=(replace(BUILT, **harmless),))
+
+
+class TestPoisonedStatistics:
+    @pytest.mark.parametrize(
+        ("change", "channels", "says"),
+        [
+            ({}, 1, "are NaN in 1 of 2 channels, and"),
+            ({"mean": (math.nan, math.nan)}, 2, "are NaN in 2 of 2 channels"),
+            ({"mean": (0.0, -math.inf)}, 2, "are NaN or infinite in 2 of 2 channels"),
+            ({"var": (-0.1, 1.0)}, 1, "are negative (a variance) in 1 of 2 channels"),
+            ({"var": (1.0, math.inf)}, 1, "are infinite in 1 of 2 channels, and"),
+            (
+                {"var": (1.0, math.inf), "dtype": "float16"},
+                1,
+                "in 1 of 2 channels, for fp16 ends at 65504, and",
+            ),
+            ({"dtype": "float16"}, 1, "are NaN in 1 of 2 channels, and"),
+        ],
+    )
+    def test_counts_the_channels(self, change, channels, says):
+        (claim,) = claims("BN407", statistics=(replace(POISONED, **change),))
+        assert claim.message.startswith("Running statistics of BatchNorm `features.bn` of `best.pt` are ")
+        assert says in claim.message
+        assert claim.measured == {"channels": channels, "of": 2}
+        assert (claim.where, claim.confidence, claim.severity) == (IN_FILE.where, "high", None)
+
+    def test_a_batch_that_would_do_it(self):
+        threatened = replace(BUILT, poisoned="batch 3 of the loader gives NaN")
+        (claim,) = claims("BN407", statistics=(threatened,))
+        assert claim.message.startswith("Batch 3 of the loader gives NaN: in train mode ")
+        assert claim.measured is None
+
+    def test_what_is_poisoned_already_is_said_once(self):
+        threatened = replace(POISONED, poisoned="batch 3 of the loader gives NaN")
+        (claim,) = claims("BN407", statistics=(threatened,))
+        assert claim.message.startswith("Running statistics ")
+
+    @pytest.mark.parametrize("var", [(0.0, 1.0), (65504.0, 1e-30), (3e38, 1.0)])
+    def test_is_silent_about_numbers(self, var):
+        assert not claims("BN407", statistics=(replace(POISONED, var=var),))
+
+
+class TestLackingStatistics:
+    def test_a_file_by_itself(self):
+        (claim,) = claims("BN401", lacking=(LACKING,))
+        assert (claim.where, claim.confidence, evidence(claim)) == (IN_FILE.where, "high", [2])
+        assert claim.message.startswith(
+            "`running_mean` and `running_var` of BatchNorm `features.bn` are not in `best.pt`: "
+        )
+        assert not claims("BN402", lacking=(LACKING,))
+
+    def test_one_of_both(self):
+        (claim,) = claims("BN401", lacking=(replace(LACKING, names=("running_var",)),))
+        assert claim.message.startswith("`running_var` of BatchNorm `features.bn` is not in `best.pt`: ")
+
+    def test_names_the_assumption(self):
+        (claim,) = claims("BN401", lacking=(replace(LACKING, assumed="`bn` is a BatchNorm"),))
+        assert claim.confidence == "medium"
+        assert claim.message.endswith("(assuming that `bn` is a BatchNorm).")
+
+    def test_a_file_beside_a_model(self):
+        beside = replace(LACKING, against="`Net`")
+        (claim,) = claims("BN402", lacking=(beside,))
+        assert (claim.where, claim.confidence, claim.severity) == (IN_FILE.where, "high", None)
+        assert claim.message.startswith(
+            "For BatchNorm `features.bn` of `Net` there is no `running_mean` or `running_var` in `best.pt`: "
+        )
+        assert not claims("BN401", lacking=(beside,))
+
+
 NOTHING_KNOWN = Facts(
     homemade=(
         Homemade(at(5), "Norm"),
@@ -1585,6 +1697,13 @@ NOTHING_KNOWN = Facts(
     passes=(replace(PASS, batchnorm="unknown"), replace(PASS, dropout="unknown")),
     unsaved=(replace(UNSAVED, used="unknown"),),
     untracked=(replace(UNTRACKED, meant="unknown"), replace(FLIPPED, trained="unknown")),
+    statistics=(
+        Statistics(IN_FILE, "`best.pt`", evaluated="yes"),
+        replace(BUILT, count=UNKNOWN),
+        replace(BUILT, evaluated="unknown"),
+        replace(BUILT, mean=()),
+    ),
+    lacking=(Lacking(IN_FILE, "`best.pt`", ()), Lacking(IN_FILE, "`best.pt`", (), "`Net`")),
     averages=tuple(
         replace(AVERAGE, **{name: value})
         for name, value in (
@@ -1668,6 +1787,15 @@ EVERYTHING = Facts(
     averages=tuple(replace(AVERAGE, how=how) for how in ("parameters", "AveragedModel")),
     unsaved=(UNSAVED, replace(UNSAVED, how="not persistent")),
     untracked=(UNTRACKED, FLIPPED),
+    statistics=(
+        BUILT,
+        replace(BUILT, count=7, trained="yes"),
+        replace(BUILT, count=UNKNOWN, trained="yes"),
+        POISONED,
+        replace(POISONED, dtype="float16", var=(math.inf, -1.0)),
+        replace(POISONED, var=(1.0, 1.0), poisoned="batch 3 of the loader gives NaN"),
+    ),
+    lacking=(LACKING, replace(LACKING, assumed="`bn` is a BatchNorm"), replace(LACKING, against="`Net`")),
     snapshots=tuple(
         replace(SNAPSHOT, of=of, batchnorm=batchnorm)
         for of in ("state", "model")

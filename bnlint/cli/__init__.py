@@ -24,6 +24,7 @@ COMMANDS = {
     "rule": "explain",
     "rules": "explain",
     "config": "settings",
+    "checkpoint": "checkpoint",
     "conforms": "conforms",
     "demo": "demo",
 }

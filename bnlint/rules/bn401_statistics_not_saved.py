@@ -5,7 +5,7 @@ What it finds
 A model's state that is saved, sent or copied by its parameters alone: `parameters()`, `named_parameters()`,
 a filter on `requires_grad` (which lets nothing at all through of a plain `state_dict()`), or a filter of
 keys that drops the statistics. Also a home-made normalisation whose running statistics are plain
-attributes, or buffers with `persistent=False`.
+attributes, or buffers with `persistent=False`. And a checkpoint that holds a BatchNorm without them.
 
 Why it is wrong
 ---------------
@@ -61,7 +61,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
-from bnlint.facts import Facts, Save, Unsaved, assumption
+from bnlint.facts import Facts, Lacking, Save, Unsaved, assumption
 from bnlint.rule import Claim
 
 if TYPE_CHECKING:
@@ -94,6 +94,20 @@ def check(facts: Facts) -> Iterator[Claim]:
         match unsaved:
             case Unsaved(how="attributes" | "not persistent" as how, used="yes"):
                 yield Claim(unsaved.where, _message(unsaved, WHY[how]))
+    for lacking in facts.lacking:
+        match lacking:
+            case Lacking(against="", names=(_, *_)):
+                yield _absent(lacking)
+
+
+def _absent(lacking: Lacking) -> Claim:
+    names = " and ".join(f"`{name}`" for name in lacking.names)
+    are = "is" if len(lacking.names) == 1 else "are"
+    message = (
+        f"{names} of {lacking.norm.title} {are} not in {lacking.held}: what is restored from it evaluates "
+        f"with mean 0 and variance 1; use the whole `state_dict()`."
+    )
+    return Claim(lacking.norm.where, message, lacking.path).assuming(lacking.assumed)
 
 
 def _message(unsaved: Unsaved, why: str) -> str:

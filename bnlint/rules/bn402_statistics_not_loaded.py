@@ -4,7 +4,8 @@ What it finds
 -------------
 `load_state_dict(..., strict=False)` on a model with BatchNorm whose result is thrown away, and entries that
 a filter removes before they are loaded, the statistics among them. A filter is an error; an ignored result
-is only told, for most files do hold what is needed.
+is only told, for most files do hold what is needed. A checkpoint beside a model shows whether it does: one
+that lacks statistics of the model is an error.
 
 Why it is wrong
 ---------------
@@ -61,7 +62,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
-from bnlint.facts import Facts, Load, assumption
+from bnlint.facts import Facts, Lacking, Load, assumption
 from bnlint.finding import Step
 from bnlint.rule import Claim
 
@@ -86,6 +87,19 @@ def check(facts: Facts) -> Iterator[Claim]:
             case Load(inspected="no", batchnorm="yes", assumed=None):
                 if load.strict.value is False:
                     yield _unread(load)
+    for lacking in facts.lacking:
+        match lacking:
+            case Lacking(against=str(model), names=(_, *_)) if model:
+                yield _absent(lacking)
+
+
+def _absent(lacking: Lacking) -> Claim:
+    names = " or ".join(f"`{name}`" for name in lacking.names)
+    message = (
+        f"For {lacking.norm.title} of {lacking.against} there is no {names} in {lacking.held}: it would "
+        f"evaluate with what it was built with; use a checkpoint that has them, or call `update_bn`."
+    )
+    return Claim(lacking.norm.where, message, lacking.path).assuming(lacking.assumed)
 
 
 def _lost(load: Load, dropped: Step) -> Claim:
