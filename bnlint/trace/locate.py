@@ -181,8 +181,13 @@ def _assigned(cls: type, name: str, child: object) -> Expression | None:
     return None
 
 
-def _attributes(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+@lru_cache(maxsize=256)
+def _attributes(cls: ast.ClassDef) -> tuple[tuple[str, ast.expr], ...]:
     """What is assigned to attributes of self, or added by name."""
+    return tuple(_assignments(cls))
+
+
+def _assignments(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
     for node in ast.walk(cls):
         match node:
             case ast.Assign(targets=targets, value=value):
@@ -217,6 +222,7 @@ def _file(thing: Any) -> str | None:
     return None if found is None or found.startswith(TORCH) else found
 
 
+@lru_cache(maxsize=256)
 def _class(filename: str, qualname: str) -> ast.ClassDef | None:
     """The definition of a class by its qualified name; the last one where there are several."""
     tree = parsed(filename)

@@ -144,10 +144,10 @@ class Recorder(TorchFunctionMode):
             self._provenance.note(tensor[1], Node("input", "input"))
 
     def end(self, output: Any) -> None:
-        """A batch has come out; the tensors of the first one are kept."""
+        """A batch has come out; the tensors of the first one are kept, without the graph behind them."""
         if not self.seen.outputs:
             self.seen.outputs = [
-                (path, tensor, self._provenance.of(tensor)) for path, tensor in leaves(output)
+                (path, tensor.detach(), self._provenance.of(tensor)) for path, tensor in leaves(output)
             ]
 
     # modules
