@@ -19,8 +19,8 @@ from bnlint.trace.containers import Undo, keep_deque, keep_dict, keep_list, keep
 from bnlint.trace.generators import is_generator, keep_generator
 from bnlint.trace.tensors import Storages, gradient, keep_tensor
 
-DEPTH: Final = 3
-"""How deep containers and plain objects are followed from an attribute of a module."""
+DEPTH: Final = 4
+"""How deep containers and plain objects are followed: an attribute of a module, and three levels in it."""
 
 Kept = tuple[list[Undo], Iterable[Any]]
 """The steps that put a thing back, and what hangs on it."""

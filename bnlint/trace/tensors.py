@@ -46,13 +46,14 @@ class Storages:
 def _keep_bytes(storage: torch.UntypedStorage, begin: int, end: int) -> Undo:
     """The bytes from `begin` to `end`; widened to whole words, which are compared faster."""
     begin -= begin % WORD
-    end = min(end + -end % WORD, storage.nbytes())
+    length = storage.nbytes()
+    end = min(end + -end % WORD, length)
     before = _words(storage, begin, end)
     copies = [words.clone() for words in before]
 
     def undo() -> None:
-        if storage.nbytes() < end:
-            storage.resize_(end)
+        if storage.nbytes() != length:
+            storage.resize_(length)
         for words, copy in zip(_words(storage, begin, end), copies, strict=True):
             if not torch.equal(words, copy):
                 words.copy_(copy)
