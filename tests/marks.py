@@ -98,7 +98,8 @@ class Fingerprint:
 
     def process(self) -> None:
         mark = self.marks
-        mark["random"] = random.getstate(), str(numpy.random.get_state()), digest(torch.get_rng_state().numpy())
+        legacy = numpy.random.get_state()
+        mark["random"] = random.getstate(), digest(legacy[1]), legacy[2:], digest(torch.get_rng_state().numpy())
         mark["grad"] = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()
         for device in ("cpu", "cuda"):
             mark[f"autocast {device}"] = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)

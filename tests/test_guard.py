@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import importlib.util
@@ -672,3 +673,170 @@ def test_a_loader_gives_the_same_batches_afterwards(name: str) -> None:
         assert before.differences(Fingerprint(loader)) != []
     assert before.differences(Fingerprint(loader)) == []
     assert [str(batch) for batch, _ in zip(loader, range(5), strict=False)] == first
+
+
+KEPT = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
+SHAPES = [
+    *((2, 3, 32, 32), (2, 16), (2, 1, 28, 28), (2, 3), (2, 8, 16), (2, 64)),
+    *((2, 784), (2, 32), (2, 10), (2, 3, 64, 64), (2, 16, 8, 8)),
+]
+ARGUMENTS = ((), (3,), (3, 4))
+
+
+def definitions(path: Path) -> list[type[nn.Module]]:
+    """The modules that a file defines; what it does besides importing and defining is not done."""
+    module = types.ModuleType(path.stem)
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        constant = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        if isinstance(statement, KEPT) or constant:
+            with contextlib.suppress(Exception):
+                exec(compile(ast.Module([statement], []), str(path), "exec"), vars(module))
+    return [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == path.stem and issubclass(one, nn.Module)]
+
+
+def runs(cls: type[nn.Module]) -> tuple[nn.Module, torch.Tensor] | None:
+    """An instance and a batch that it takes, if one of those that are tried fits."""
+    for arguments in ARGUMENTS:
+        try:
+            model = cls(*arguments)
+        except Exception:
+            continue
+        for shape in SHAPES:
+            batch = torch.randn(shape)
+            with contextlib.suppress(Exception):
+                model(batch)
+                return model, batch
+    return None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_models_of_all_fixtures_are_put_back() -> None:
+    covered, chance = set(), random.Random(0)
+    for path in sorted(FIXTURES.rglob("*.py")):
+        with contextlib.suppress(SyntaxError):
+            for cls in definitions(path):
+                with torch.random.fork_rng():
+                    found = runs(cls)
+                if found is not None:
+                    assert leaves_no_mark(*found, chance), (path, cls)
+                    covered.add((path, cls.__name__))
+    assert len(covered) >= 200
+
+
+def leaves_no_mark(model: nn.Module, batch: torch.Tensor, chance: random.Random) -> bool:
+    """Run it in both modes, and until a random module of it raises; it begins in random modes."""
+    modules = list(model.modules())
+    for module in modules:
+        module.training = chance.random() < 0.5
+    before = Fingerprint(model)
+    for mode, stop in ((True, False), (False, False), (True, True)):
+        with contextlib.suppress(Exception), unmarked(model):  # some run in one mode only
+            if stop:
+                chance.choice(modules).register_forward_pre_hook(interrupt)
+            model.train(mode)(batch)
+    return before.differences(Fingerprint(model)) == []
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt(module, args):
+    raise Interruption
+
+
+class Residual(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class Listed(nn.Module):
+    """BatchNorm in a list, which nobody registers."""
+
+    def __init__(self):
+        super().__init__()
+        self.norms, self.calls = [nn.BatchNorm2d(4)], 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.norms[0](x)
+
+
+LAYERS = st.sampled_from(
+    [
+        lambda: nn.Conv2d(4, 4, 3, padding=1),
+        lambda: nn.BatchNorm2d(4),
+        lambda: nn.BatchNorm2d(4, momentum=None, affine=False),
+        lambda: nn.InstanceNorm2d(4, track_running_stats=True),
+        lambda: nn.ReLU(inplace=True),
+        lambda: nn.Dropout(0.5),
+        Listed,
+    ]
+).map(lambda build: build())
+BODIES = st.recursive(
+    LAYERS,
+    lambda layers: st.lists(layers, min_size=1, max_size=4).flatmap(
+        lambda found: st.sampled_from([nn.Sequential(*found), Residual(nn.Sequential(*found))])
+    ),
+    max_leaves=8,
+)
+DEEDS = st.sampled_from(
+    ["train", "eval", "forward", "no_grad", "step", "scale", "reset", "freeze", "drop", "hook", "half", "attribute", "seed", "raise"]
+)
+
+
+def do(deed: str, model: nn.Module, batch: torch.Tensor, chance: random.Random) -> None:
+    some = chance.choice(list(model.modules()))
+    if deed in {"train", "eval"}:
+        getattr(some, deed)()
+    elif deed == "forward":
+        model(batch.clone())
+    elif deed == "no_grad":
+        with torch.no_grad():
+            model(batch.clone())
+    elif deed == "step":
+        answer = model(batch.clone())
+        if answer.requires_grad:
+            answer.sum().backward()
+            torch.optim.SGD([*model.parameters(), torch.ones(1, requires_grad=True)], 0.1).step()
+    elif deed == "scale":
+        for tensor in (*some.parameters(), *some.buffers()):
+            tensor.data = tensor.data * 2
+    elif deed == "reset":
+        for module in some.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    elif deed == "freeze":
+        some.requires_grad_(requires_grad=chance.random() < 0.5)
+    elif deed == "drop":
+        some._buffers.clear()
+    elif deed == "hook":
+        some.register_forward_hook(lambda module, args, output: output)
+    elif deed == "half":
+        some.to(torch.float64)
+    elif deed == "attribute":
+        some.note = chance.random()
+    elif deed == "seed":
+        torch.manual_seed(chance.randrange(99))
+    elif deed == "raise":
+        raise Interruption
+
+
+@settings(max_examples=120, deadline=None)
+@given(BODIES, st.lists(DEEDS, max_size=8), st.randoms(use_true_random=False))
+def test_random_models_are_put_back_whatever_is_done_to_them(body, deeds, chance) -> None:
+    model = nn.Sequential(body)
+    for module in model.modules():
+        module.training = chance.random() < 0.5
+    for parameter in model.parameters():
+        parameter.requires_grad = chance.random() < 0.7
+    batch, numbers = x(2, 4, 3, 3), random.Random(chance.randrange(1000))
+    before = Fingerprint(model)
+    with contextlib.suppress(Interruption, RuntimeError, TypeError, AttributeError), unmarked(model):
+        for deed in deeds:
+            do(deed, model, batch, numbers)
+    assert before.differences(Fingerprint(model)) == []
