@@ -74,15 +74,27 @@ class Fingerprint:
         if isinstance(thing, types.MethodType):
             return [("self", thing.__self__)]
         slots = [(name, getattr(thing, name, "empty")) for name in getattr(type(thing), "__slots__", ())]
-        held = [] if isinstance(thing, (types.ModuleType, types.BuiltinFunctionType)) else getattr(thing, "__dict__", {})
+        held = (
+            []
+            if isinstance(thing, (types.ModuleType, types.BuiltinFunctionType))
+            else getattr(thing, "__dict__", {})
+        )
         if isinstance(thing, nn.Module):
             self.marks[f"{path}:attributes"] = list(held)
-            held = {name: value for name, value in held.items() if name != "_modules"} | {"_modules": held["_modules"]}
+            held = {name: value for name, value in held.items() if name != "_modules"} | {
+                "_modules": held["_modules"]
+            }
         return [*dict(held).items(), *slots]
 
     def tensor(self, tensor: torch.Tensor, path: str) -> None:
         lazy = isinstance(tensor, nn.parameter.UninitializedTensorMixin)
-        self.marks[f"{path}:flags"] = (tensor.requires_grad, tensor.is_leaf, lazy, tensor.layout, tensor.dtype)
+        self.marks[f"{path}:flags"] = (
+            tensor.requires_grad,
+            tensor.is_leaf,
+            lazy,
+            tensor.layout,
+            tensor.dtype,
+        )
         self.marks[f"{path}:hooks"] = str(tensor._backward_hooks), str(tensor._post_accumulate_grad_hooks)
         if lazy:
             return
@@ -99,15 +111,33 @@ class Fingerprint:
     def process(self) -> None:
         mark = self.marks
         legacy = numpy.random.get_state()
-        mark["random"] = random.getstate(), digest(legacy[1]), legacy[2:], digest(torch.get_rng_state().numpy())
+        mark["random"] = (
+            random.getstate(),
+            digest(legacy[1]),
+            legacy[2:],
+            digest(torch.get_rng_state().numpy()),
+        )
         mark["grad"] = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()
         for device in ("cpu", "cuda"):
             mark[f"autocast {device}"] = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         mark["autocast cache"] = torch.is_autocast_cache_enabled()
-        mark["defaults"] = torch.get_default_dtype(), torch.get_default_device(), len(torch.overrides._get_current_function_mode_stack())
-        deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        mark["defaults"] = (
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            len(torch.overrides._get_current_function_mode_stack()),
+        )
+        deterministic = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
         cudnn = torch.backends.cudnn
-        mark["kernels"] = *deterministic, cudnn.benchmark, cudnn.deterministic, cudnn.enabled, cudnn.allow_tf32
+        mark["kernels"] = (
+            *deterministic,
+            cudnn.benchmark,
+            cudnn.deterministic,
+            cudnn.enabled,
+            cudnn.allow_tf32,
+        )
         mark["threads"] = torch.get_num_threads(), torch.get_float32_matmul_precision()
         mark["filters"] = id(warnings.filters), list(warnings.filters)
         for name, hooks in vars(modules).items():
@@ -122,7 +152,9 @@ def plain(tensor: torch.Tensor) -> numpy.ndarray:
         tensor = tensor.to_dense()
     if tensor.is_quantized:
         tensor = tensor.int_repr()
-    return tensor.clone().reshape(-1).view(torch.uint8).numpy()  # the storage of what numpy shares is no more resizable
+    return (
+        tensor.clone().reshape(-1).view(torch.uint8).numpy()
+    )  # the storage of what numpy shares is no more resizable
 
 
 def digest(array: numpy.ndarray) -> str:

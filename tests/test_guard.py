@@ -364,7 +364,15 @@ class RaisesHalfway(Nasty):
 
 
 @pytest.mark.parametrize(
-    "problem", [ValueError("x"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration(), RuntimeError("y")]
+    "problem",
+    [
+        ValueError("x"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        StopIteration(),
+        RuntimeError("y"),
+    ],
 )
 def test_what_the_users_code_raises_comes_out_after_all_was_put_back(problem: BaseException) -> None:
     model = RaisesHalfway(problem)
@@ -691,7 +699,11 @@ def definitions(path: Path) -> list[type[nn.Module]]:
         if isinstance(statement, KEPT) or constant:
             with contextlib.suppress(Exception):
                 exec(compile(ast.Module([statement], []), str(path), "exec"), vars(module))
-    return [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == path.stem and issubclass(one, nn.Module)]
+    return [
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and one.__module__ == path.stem and issubclass(one, nn.Module)
+    ]
 
 
 def runs(cls: type[nn.Module]) -> tuple[nn.Module, torch.Tensor] | None:
@@ -785,7 +797,22 @@ BODIES = st.recursive(
     max_leaves=8,
 )
 DEEDS = st.sampled_from(
-    ["train", "eval", "forward", "no_grad", "step", "scale", "reset", "freeze", "drop", "hook", "half", "attribute", "seed", "raise"]
+    [
+        "train",
+        "eval",
+        "forward",
+        "no_grad",
+        "step",
+        "scale",
+        "reset",
+        "freeze",
+        "drop",
+        "hook",
+        "half",
+        "attribute",
+        "seed",
+        "raise",
+    ]
 )
 
 

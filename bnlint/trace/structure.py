@@ -107,7 +107,7 @@ def structure(value: Any) -> str:
 
 def _article(value: object) -> str:
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}" if value is not None else name
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def shape(value: Any) -> str:
