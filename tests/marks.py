@@ -8,7 +8,7 @@ import types
 import warnings
 from collections import deque
 
-import numpy
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import module as modules
@@ -46,6 +46,9 @@ class Fingerprint:
             self.walk(part, f"{path}.{name}", 0 if isinstance(part, nn.Module) else depth + 1)
 
     def parts(self, thing, path):
+        if isinstance(thing, torch.Tensor) and thing.is_nested:
+            self.marks[f"{path}:values"] = [part.tolist() for part in thing.unbind()]
+            return []
         if isinstance(thing, torch.Tensor):
             self.tensor(thing, path)
             return [*vars(thing).items(), ("grad", thing.grad if thing.is_leaf else None)]
@@ -57,9 +60,9 @@ class Fingerprint:
             self.marks[f"{path}:state"] = digest(thing.get_state().numpy())
         if isinstance(thing, random.Random):
             self.marks[f"{path}:state"] = thing.getstate()
-        if isinstance(thing, numpy.random.Generator):
+        if isinstance(thing, np.random.Generator):
             self.marks[f"{path}:state"] = str(thing.bit_generator.state)
-        if isinstance(thing, numpy.ndarray):
+        if isinstance(thing, np.ndarray):
             self.marks[f"{path}:values"] = digest(thing)
         if isinstance(thing, (set, frozenset)):
             self.marks[f"{path}:items"] = frozenset(thing)
@@ -96,7 +99,7 @@ class Fingerprint:
             tensor.dtype,
         )
         self.marks[f"{path}:hooks"] = str(tensor._backward_hooks), str(tensor._post_accumulate_grad_hooks)
-        if lazy:
+        if lazy or type(tensor).__name__ == "Wrapped":  # its attributes say the rest
             return
         if not tensor.is_inference():
             self.marks[f"{path}:version"] = tensor._version
@@ -110,7 +113,7 @@ class Fingerprint:
 
     def process(self) -> None:
         mark = self.marks
-        legacy = numpy.random.get_state()
+        legacy = np.random.get_state()  # noqa: NPY002  # the state that all share
         mark["random"] = (
             random.getstate(),
             digest(legacy[1]),
@@ -145,7 +148,7 @@ class Fingerprint:
                 mark[name] = id(hooks), list(hooks.items()) if isinstance(hooks, dict) else hooks
 
 
-def plain(tensor: torch.Tensor) -> numpy.ndarray:
+def plain(tensor: torch.Tensor) -> np.ndarray:
     """The bytes of a tensor."""
     tensor = tensor.data
     if tensor.layout is not torch.strided:
@@ -157,5 +160,5 @@ def plain(tensor: torch.Tensor) -> numpy.ndarray:
     )  # the storage of what numpy shares is no more resizable
 
 
-def digest(array: numpy.ndarray) -> str:
+def digest(array: np.ndarray) -> str:
     return hashlib.blake2b(array.tobytes() + str(array.shape).encode(), digest_size=12).hexdigest()

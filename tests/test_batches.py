@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, UserDict, namedtuple
+from collections import OrderedDict, UserDict
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
@@ -40,7 +41,9 @@ class Sample:
     note: str = field(init=False, default="b")
 
 
-Pair = namedtuple("Pair", "image label")
+class Pair(NamedTuple):
+    image: torch.Tensor
+    label: torch.Tensor
 
 
 class Stream(IterableDataset):
@@ -108,8 +111,8 @@ def named(**values):
         (load(batch_size=3, sampler=[3, 1, 2]), named(samples=3, length=3, shuffled="no", batches=1)),
         (load(batch_size=3, sampler=DistributedSampler(DATA, 2, 0, shuffle=True)), named(samples=3, length=5, shuffled="yes", batches=2)),
         (load(batch_size=3, sampler=DistributedSampler(DATA, 2, 0, shuffle=False)), named(samples=3, length=5, shuffled="no", batches=2)),
-        (load(batch_sampler=BatchSampler(RandomSampler(DATA), 3, True)), named(samples=3, length=10, drop_last=True, shuffled="yes", batches=3)),
-        (load(batch_sampler=BatchSampler(SequentialSampler(DATA), 3, False)), named(samples=3, length=10, shuffled="no", batches=4)),
+        (load(batch_sampler=BatchSampler(RandomSampler(DATA), 3, drop_last=True)), named(samples=3, length=10, drop_last=True, shuffled="yes", batches=3)),
+        (load(batch_sampler=BatchSampler(SequentialSampler(DATA), 3, drop_last=False)), named(samples=3, length=10, shuffled="no", batches=4)),
         (load(batch_sampler=Every()), named(batches=1)),
         (load(batch_sampler=[[0, 1], [2, 3]]), named(batches=2)),
         (load(batch_size=None), named(shuffled="no", batches=10)),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict, UserDict, namedtuple
+from collections import OrderedDict, UserDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -35,8 +35,15 @@ class Inputs:
     b: Tensor
 
 
-Pair = namedtuple("Pair", "image label")
-Numbered = namedtuple("Numbered", "first second third")
+class Pair(NamedTuple):
+    image: Tensor
+    label: Tensor
+
+
+class Numbered(NamedTuple):
+    first: Tensor
+    second: Tensor
+    third: Tensor
 
 
 class Model(nn.Module):
@@ -365,55 +372,32 @@ class OnMeta(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("model", "value", "message"),
+    ("model", "value", "forward", "seen", "example"),
     [
-        (
-            Two,
-            X,
-            "bnlint cannot tell how Two.forward(a, b) takes a Tensor (4, 3).\n"
-            "Pass a function that calls it, for example forward=lambda model, batch: model(batch).",
-        ),
-        (
-            Three,
-            (X, Y),
-            "bnlint cannot tell how Three.forward(a, b, c) takes a tuple of Tensor (4, 3), Tensor (4,).\n"
-            "Pass a function that calls it, for example forward=lambda model, batch: model(batch[0]).",
-        ),
-        (
-            Two,
-            {"a": X, "c": X2},
-            "bnlint cannot tell how Two.forward(a, b) takes a dict with a: Tensor (4, 3), c: Tensor (4, 3).\n"
-            'Pass a function that calls it, for example forward=lambda model, batch: model(batch["a"]).',
-        ),
-        (
-            One,
-            {"left": X, "right": X2},
-            "bnlint cannot tell how One.forward(x) takes a dict with left: Tensor (4, 3), right: Tensor (4, 3).\n"
-            'Pass a function that calls it, for example forward=lambda model, batch: model(batch["left"]).',
-        ),
-        (
-            Three,
-            Sample(X, Y),
-            "bnlint cannot tell how Three.forward(a, b, c) takes a Sample with image: Tensor (4, 3), label: Tensor (4,).\n"
-            "Pass a function that calls it, for example forward=lambda model, batch: model(batch.image).",
-        ),
-        (
-            OnlyNames,
-            X,
-            "bnlint cannot tell how OnlyNames.forward(*, image, mask) takes a Tensor (4, 3).\n"
-            "Pass a function that calls it, for example forward=lambda model, batch: model(batch).",
-        ),
+        (Two, X, "Two.forward(a, b)", "a Tensor (4, 3)", "batch"),
+        (Three, (X, Y), "Three.forward(a, b, c)", "a tuple of Tensor (4, 3), Tensor (4,)", "batch[0]"),
+        (Two, {"a": X, "c": X2}, "Two.forward(a, b)", "a dict with a: Tensor (4, 3), c: Tensor (4, 3)", 'batch["a"]'),
+        (One, {"l": X, "r": X2}, "One.forward(x)", "a dict with l: Tensor (4, 3), r: Tensor (4, 3)", 'batch["l"]'),
+        (Three, Pair(X, Y), "Three.forward(a, b, c)", "a Pair with image: Tensor (4, 3), label: Tensor (4,)", "batch.image"),
+        (OnlyNames, X, "OnlyNames.forward(*, image, mask)", "a Tensor (4, 3)", "batch"),
+        (HintedList, (), "HintedList.forward(f, scale=1)", "a tuple of nothing", "batch[0]"),
     ],
-)
-def test_a_call_that_cannot_be_made_says_what_to_do(model, value, message: str) -> None:
+)  # fmt: skip
+def test_a_call_that_cannot_be_made_says_what_to_do(model, value, forward, seen, example) -> None:
     with pytest.raises(CannotCallError) as raised:
         caller(model())(batch(value))
-    assert str(raised.value) == message
+    assert str(raised.value) == (
+        f"bnlint cannot tell how {forward} takes {seen}.\n"
+        f"Pass a function that calls it, for example forward=lambda model, batch: model({example})."
+    )
+
+
+NAMES = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in "xy"]
 
 
 def test_a_call_that_does_not_reach_forward_says_so_as_well() -> None:
     model, one = One(), lambda x: x
-    one.__signature__ = inspect.signature(lambda x, y: None)
+    one.__signature__ = inspect.Signature(NAMES)
     model.forward = one
     with pytest.raises(CannotCallError, match="Pass a function that calls it") as raised:
         caller(model)(batch((X, Y)))

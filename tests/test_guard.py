@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import gc
-import importlib.util
 import random
-import sys
 import threading
 import types
 import warnings
@@ -80,6 +77,14 @@ class Recorder:
 
     def save(self, module, args, output):
         self.outputs.append(output.detach())
+
+
+def nothing(*args):
+    """A hook that changes nothing."""
+
+
+def keeps(module, x):
+    return x
 
 
 def act(change):
@@ -241,23 +246,23 @@ def joins_a_buffer_to_a_graph(model):
 @act
 def hooks_modules(model):
     model.body[0].register_forward_hook(Recorder())
-    model.register_forward_pre_hook(lambda module, args: None)
-    model.register_full_backward_hook(lambda module, before, after: None)
-    model.register_state_dict_pre_hook(lambda *args: None)
+    model.register_forward_pre_hook(nothing)
+    model.register_full_backward_hook(nothing)
+    model.register_state_dict_pre_hook(nothing)
     model._forward_hooks.clear()
 
 
 @act
 def hooks_tensors(model):
     model.slow.register_hook(lambda grad: grad)
-    model.body[0].weight.register_post_accumulate_grad_hook(lambda parameter: None)
+    model.body[0].weight.register_post_accumulate_grad_hook(nothing)
     model.slow.note = "hooked"
 
 
 @act
 def replaces_forward(model):
     model.forward = lambda x: x
-    model.body[1].forward = types.MethodType(lambda self, x: x, model.body[1])
+    model.body[1].forward = types.MethodType(keeps, model.body[1])
 
 
 @act
@@ -282,12 +287,12 @@ def draws_random_numbers(model):
 @act
 def changes_modes_of_torch(model):
     torch.set_grad_enabled(not torch.is_grad_enabled())
-    torch.set_autocast_enabled("cpu", True)
+    torch.set_autocast_enabled("cpu", enabled=True)
     torch.set_autocast_dtype("cpu", torch.float16)
     torch.set_autocast_cache_enabled(False)
     torch.set_default_dtype(torch.float64)
     torch.set_default_device("meta")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.autograd.set_detect_anomaly(True)
     torch.set_float32_matmul_precision("medium")
 
@@ -302,9 +307,9 @@ def changes_kernels(model):
 
 @act
 def hooks_all_modules(model):
-    nn.modules.module.register_module_forward_hook(lambda *args: None)
-    nn.modules.module.register_module_forward_pre_hook(lambda *args: None)
-    nn.modules.module.register_module_full_backward_hook(lambda *args: None)
+    nn.modules.module.register_module_forward_hook(nothing)
+    nn.modules.module.register_module_forward_pre_hook(nothing)
+    nn.modules.module.register_module_full_backward_hook(nothing)
 
 
 @act
@@ -328,7 +333,7 @@ def _few_differences():
 
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("name", ACTS)
-def test_each_change_is_undone(name: str, grad: bool) -> None:
+def test_each_change_is_undone(name: str, *, grad: bool) -> None:
     model = Nasty()
     with torch.set_grad_enabled(grad):
         before = Fingerprint(model)
@@ -392,7 +397,7 @@ def test_one_value_per_channel_counts_no_batch() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_graph_that_the_user_holds_still_runs_backward(training: bool) -> None:
+def test_a_graph_that_the_user_holds_still_runs_backward(*, training: bool) -> None:
     model = block().train(training)
     twin = block()
     twin.load_state_dict(model.state_dict())
@@ -473,6 +478,21 @@ class Spectral(nn.Module):
         return self.norm(self.old(x) + self.new(x) + self.weight(x))
 
 
+class Wrapped(torch.Tensor):
+    """A tensor without values of its own, which knows no operation."""
+
+    @staticmethod
+    def __new__(cls, inside):
+        return torch.Tensor._make_wrapper_subclass(cls, inside.shape, dtype=inside.dtype)
+
+    def __init__(self, inside):
+        self.inside = inside
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise NotImplementedError(func)
+
+
 class Odd(nn.Module):
     """Tensors without ordinary storage."""
 
@@ -487,6 +507,9 @@ class Odd(nn.Module):
         self.odd = torch.arange(11, dtype=torch.uint8)
         self.half, self.scalar = torch.randn(3, dtype=torch.bfloat16), torch.tensor(1.0)
         self.wide, self.turned = torch.zeros(1).expand(1000), torch.randn(3, 4).T[1:]
+        self.wrapped = Wrapped(torch.ones(3))
+        self.ragged = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+        self.nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
         with torch.inference_mode():
             self.inferred = torch.ones(3)
         self.norm = nn.BatchNorm1d(3)
@@ -502,6 +525,8 @@ class Odd(nn.Module):
         self.turned[1, 1] = 7
         with torch.inference_mode():
             self.inferred.mul_(2)
+        self.wrapped.inside.mul_(2)
+        self.ragged.mul_(2)
         self.none = torch.empty(0, 6)
         self.meta.mul_(2)
         return self.norm(x)
@@ -566,7 +591,7 @@ MODELS = {
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.filterwarnings("ignore")
-def test_awkward_models_are_put_back(name: str, training: bool, grad: bool) -> None:
+def test_awkward_models_are_put_back(name: str, *, training: bool, grad: bool) -> None:
     build, data = MODELS[name]
     model = build().train(training)
     before, batch = Fingerprint(model), data()
@@ -633,7 +658,7 @@ def test_inside_autocast_and_a_default_device() -> None:
         before = Fingerprint(model)
         with unmarked(model):
             model(torch.zeros(2, 3, 5, 5, device="cpu"))
-            torch.set_autocast_enabled("cpu", False)
+            torch.set_autocast_enabled("cpu", enabled=False)
         assert before.differences(Fingerprint(model)) == []
 
 
@@ -650,13 +675,22 @@ class Stubborn(random.Random):
         raise OSError("no")
 
 
+def test_a_large_container_keeps_its_items_and_not_theirs() -> None:
+    model = nn.Identity()
+    model.samples, model.few = [{"n": n} for n in range(10_001)], [{"n": n} for n in range(10_000)]
+    with unmarked(model):
+        model.samples.append(0)
+        model.samples[0]["n"] = model.few[0]["n"] = "changed"
+    assert (len(model.samples), model.samples[0]["n"], model.few[0]["n"]) == (10_001, "changed", 0)
+
+
 LOADERS = {
     "shuffled": lambda data: DataLoader(data, 2, shuffle=True, generator=torch.Generator()),
     "sampler": lambda data: DataLoader(data, 2, sampler=RandomSampler(data, generator=torch.Generator())),
     "batch sampler": lambda data: DataLoader(
-        data, batch_sampler=BatchSampler(RandomSampler(data, generator=torch.Generator()), 2, False)
+        data, batch_sampler=BatchSampler(RandomSampler(data, generator=torch.Generator()), 2, drop_last=False)
     ),
-    "home-made": lambda data: Cursor(),
+    "home-made": lambda _: Cursor(),
 }
 
 
@@ -749,12 +783,12 @@ def leaves_no_mark(model: nn.Module, batch: torch.Tensor, chance: random.Random)
     return before.differences(Fingerprint(model)) == []
 
 
-class Interruption(Exception):
+class InterruptionError(Exception):
     pass
 
 
 def interrupt(module, args):
-    raise Interruption
+    raise InterruptionError
 
 
 class Residual(nn.Module):
@@ -842,7 +876,7 @@ def do(deed: str, model: nn.Module, batch: torch.Tensor, chance: random.Random) 
     elif deed == "drop":
         some._buffers.clear()
     elif deed == "hook":
-        some.register_forward_hook(lambda module, args, output: output)
+        some.register_forward_hook(nothing)
     elif deed == "half":
         some.to(torch.float64)
     elif deed == "attribute":
@@ -850,7 +884,7 @@ def do(deed: str, model: nn.Module, batch: torch.Tensor, chance: random.Random) 
     elif deed == "seed":
         torch.manual_seed(chance.randrange(99))
     elif deed == "raise":
-        raise Interruption
+        raise InterruptionError
 
 
 @settings(max_examples=120, deadline=None)
@@ -863,7 +897,7 @@ def test_random_models_are_put_back_whatever_is_done_to_them(body, deeds, chance
         parameter.requires_grad = chance.random() < 0.7
     batch, numbers = x(2, 4, 3, 3), random.Random(chance.randrange(1000))
     before = Fingerprint(model)
-    with contextlib.suppress(Interruption, RuntimeError, TypeError, AttributeError), unmarked(model):
+    with contextlib.suppress(InterruptionError, RuntimeError, TypeError, AttributeError), unmarked(model):
         for deed in deeds:
             do(deed, model, batch, numbers)
     assert before.differences(Fingerprint(model)) == []
