@@ -122,11 +122,12 @@ def named(**values):
         (DataLoader(SizedStream(), batch_size=None), named(batches=10)),
         ([torch.zeros(4, 2), torch.zeros(3, 2)], Source("list", length=7, shuffled="no", batches=2, sizes=(4, 3))),
         ([(torch.zeros(4, 2), torch.zeros(4))], Source("list", length=4, shuffled="no", batches=1, sizes=(4,))),
-        (({"x": torch.zeros(4, 2)}, {"y": "?"}), Source("tuple", shuffled="no", batches=2, sizes=(4, None))),
+        ([{"x": torch.zeros(4, 2)}, {"y": "?"}], Source("list", shuffled="no", batches=2, sizes=(4, None))),
         ([], Source("list", length=0, shuffled="no", batches=0)),
         (torch.zeros(5, 2), Source("Tensor", length=5, shuffled="no", batches=1, sizes=(5,))),
         ((torch.zeros(5, 2), torch.zeros(5)), Source("tuple", length=5, shuffled="no", batches=1, sizes=(5,))),
         ([torch.zeros(5, 2), torch.zeros(5, 2).long()], Source("list", length=5, shuffled="no", batches=1, sizes=(5,))),
+        ((torch.zeros(2, 2), ["a", "b"]), Source("tuple", length=2, shuffled="no", batches=1, sizes=(2,))),
         ({"x": torch.zeros(5, 2)}, Source("dict", length=5, shuffled="no", batches=1, sizes=(5,))),
         (Sample(torch.zeros(5, 2), torch.zeros(5)), Source("Sample", length=5, shuffled="no", batches=1, sizes=(5,))),
         (Own(), Source("Own", samples=4, drop_last=True, batches=7)),
@@ -165,18 +166,43 @@ def test_no_more_is_taken_than_was_asked_for() -> None:
     assert next(source) == 2
 
 
-@pytest.mark.parametrize("loader", [None, 3, "data", b"data", object(), nn.Linear(1, 1), Lookup])
-def test_what_is_no_loader_is_refused_at_once(loader) -> None:
+@pytest.mark.parametrize(
+    ("loader", "name"),
+    [
+        (None, "None"),
+        (3, "an int"),
+        ("data", "a str"),
+        (b"data", "a bytes"),
+        (object(), "an object"),
+        (nn.Sequential(), "a Sequential"),
+        (Lookup, "a type"),
+        ({}, "a dict"),
+        ({"train": load(batch_size=2)}, "a dict"),
+    ],
+)
+def test_what_is_no_loader_is_refused_at_once(loader, name: str) -> None:
     for ask in (describe, lambda loader: take(loader, 1)):
-        with pytest.raises(LoaderError, match="pass a DataLoader, an iterable of batches, or one batch"):
+        with pytest.raises(LoaderError) as raised:
             ask(loader)
+        assert str(raised.value) == (
+            f"{name} gives no batches: pass a DataLoader, an iterable of batches, or one batch"
+        )
 
 
-@pytest.mark.parametrize("loader", [[], (), iter(()), {}, DataLoader(TensorDataset(torch.zeros(0)))])
-def test_an_empty_loader_is_refused_at_the_first_batch(loader) -> None:
+@pytest.mark.parametrize(
+    ("loader", "name"),
+    [
+        ([], "a list"),
+        ((), "a tuple"),
+        (iter(()), "a tuple_iterator"),
+        (DataLoader(TensorDataset(torch.zeros(0))), "a DataLoader"),
+    ],
+)
+def test_an_empty_loader_is_refused_at_the_first_batch(loader, name: str) -> None:
     batches = take(loader, 1)
-    with pytest.raises(LoaderError, match="is empty"):
+    with pytest.raises(LoaderError) as raised:
         next(batches)
+    assert str(raised.value) == f"the loader, {name}, is empty"
 
 
 def test_what_was_done_to_the_users_own_batch_is_undone_before_the_next() -> None:

@@ -404,6 +404,11 @@ def test_a_call_that_does_not_reach_forward_says_so_as_well() -> None:
     assert isinstance(raised.value.__cause__, TypeError)
 
 
+def test_a_model_without_a_forward_is_not_called() -> None:
+    with pytest.raises(CannotCallError, match=r"how Model.forward\(\*input\) takes"):
+        caller(Model())(batch((X, Y)))
+
+
 class Raises(Model):
     def __init__(self, problem):
         super().__init__()

@@ -23,6 +23,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from bnlint.trace.guard import unmarked
+from bnlint.trace.tensors import Storages
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -673,6 +674,30 @@ def test_what_cannot_be_put_back_is_said() -> None:
 class Stubborn(random.Random):
     def setstate(self, state):
         raise OSError("no")
+
+
+def test_an_interruption_while_things_are_put_back_waits_until_all_are() -> None:
+    model = nn.Linear(1, 1)
+    model.numbers = Impatient()
+    before = Fingerprint(model)
+    with pytest.raises(KeyboardInterrupt), unmarked(model):
+        nn.Linear(2, 2)(model.bias.data.fill_(7))  # which does not fit
+    assert before.differences(Fingerprint(model)) == []
+
+
+class Impatient(random.Random):
+    def setstate(self, state):
+        raise KeyboardInterrupt
+
+
+def test_bytes_that_are_shared_are_copied_once() -> None:
+    storages, whole = Storages(), torch.zeros(100)
+    assert len(storages.keep(whole[10:90])) == 1
+    assert storages.keep(whole[20:30]) == []
+    assert storages.keep(whole[10:90].view(8, 10).T) == []
+    assert len(storages.keep(whole)) == 1
+    assert len(storages.keep(torch.zeros(100))) == 1
+    assert storages.keep(torch.zeros(0)) == []
 
 
 def test_a_large_container_keeps_its_items_and_not_theirs() -> None:
