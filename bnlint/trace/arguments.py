@@ -64,11 +64,13 @@ def arguments(forward: Forward, batch: Batch) -> Arguments:
 
 
 def _arguments(forward: Forward, value: Any) -> Arguments:
+    if isinstance(value, (list, tuple, Mapping)) and not value:
+        raise CannotTellError
     if is_array(value) or is_images(value) or isinstance(value, PackedSequence):
         return (value,), {}
     if fields(value):
         return _by_name(forward, value)
-    if isinstance(value, (list, tuple)) and value:
+    if isinstance(value, (list, tuple)):
         return _by_position(forward, value)
     return (value,), {}
 

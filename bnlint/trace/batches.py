@@ -22,7 +22,7 @@ from torch.utils.data import (
 
 from bnlint.facts import Answer3
 from bnlint.trace.keeper import Keeper, unseen
-from bnlint.trace.structure import arrays, fields, is_array, is_images, is_record
+from bnlint.trace.structure import arrays, article, fields, is_array, is_images, is_record
 
 TARGETS: Final = ("label", "labels", "target", "targets", "y")
 """The names under which a batch holds what the model is to answer."""
@@ -120,7 +120,7 @@ def _taken(loader: object, most: int) -> Generator[Batch]:
             with nullcontext() if isinstance(loader, DataLoader) else _lent(value):
                 yield batch(value)
         if empty and most > 0:
-            raise LoaderError(f"the loader, a {_name(loader)}, gives no batch: it is empty")
+            raise LoaderError(f"the loader, {article(loader)}, is empty")
     finally:
         stop = getattr(source, "_shutdown_workers", None)
         if isinstance(loader, DataLoader) and stop is not None:
@@ -155,16 +155,23 @@ def _lent(value: object) -> Iterator[None]:
 def is_one_batch(loader: object) -> bool:
     """Is it no loader but a batch: a tensor, a dict or record of tensors, or `(inputs, targets)`?
 
-    A pair or list of tensors is one batch if these have as many samples but differ in dimensions or type.
+    Several tensors in a list or tuple are one batch if they have as many samples but differ in dimensions or
+    type, and so is a tuple of which something holds no tensor at all.
     """
     if is_array(loader) or isinstance(loader, PackedSequence):
         return True
     if isinstance(loader, Mapping) or is_record(loader):
-        return any(True for _ in arrays(loader))
-    if not isinstance(loader, (list, tuple)) or len(loader) < 2 or not all(map(is_array, loader)):
+        return _holds_arrays(loader)
+    if not isinstance(loader, (list, tuple)) or len(loader) < 2:
         return False
-    kinds = {(part.ndim, part.dtype) for part in loader}
-    return len(kinds) > 1 and len({part.shape[:1] for part in loader}) == 1
+    if all(map(is_array, loader)):
+        kinds = {(part.ndim, part.dtype) for part in loader}
+        return len(kinds) > 1 and len({part.shape[:1] for part in loader}) == 1
+    return isinstance(loader, tuple) and _holds_arrays(loader[0]) and not all(map(_holds_arrays, loader))
+
+
+def _holds_arrays(value: object) -> bool:
+    return any(True for _ in arrays(value))
 
 
 def describe(loader: object) -> Source:
@@ -190,10 +197,10 @@ def describe(loader: object) -> Source:
 
 def _require_loader(loader: object) -> None:
     advice = "pass a DataLoader, an iterable of batches, or one batch"
-    if isinstance(loader, (str, bytes, type, nn.Module)):
-        raise LoaderError(f"{_name(loader)} is no loader of batches: {advice}")
-    if not (is_one_batch(loader) or hasattr(loader, "__iter__") or _is_sequence(loader)):
-        raise LoaderError(f"the loader is {'None' if loader is None else f'a {_name(loader)}'}: {advice}")
+    never = isinstance(loader, (str, bytes, type, nn.Module, Mapping))
+    gives = not never and (hasattr(loader, "__iter__") or _is_sequence(loader))
+    if not gives and not is_one_batch(loader):
+        raise LoaderError(f"{article(loader)} gives no batches: {advice}")
 
 
 def _is_sequence(loader: object) -> bool:

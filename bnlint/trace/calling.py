@@ -21,7 +21,7 @@ from bnlint.trace.signature import Forward, forward_of
 from bnlint.trace.structure import arrays, fields, is_array, rebuilt, structure
 
 CALLING: Final = (modules.__file__, os.path.dirname(parallel.__file__))
-"""Where torch calls a forward: a `TypeError` from there is one of the call itself."""
+"""Where torch calls a forward: an error from there is one of the call itself."""
 
 NUMBERS: Final = "biufc"
 """The kinds of numpy's types that torch has as well."""
@@ -55,7 +55,7 @@ def _call(model: nn.Module, forward: Forward, batch: Batch) -> Any:
     args, kwargs = _moved((args, kwargs), _device(model))
     try:
         return model(*args, **kwargs)
-    except TypeError as problem:
+    except (TypeError, NotImplementedError) as problem:  # the latter from a model without a forward
         if _is_binding(problem.__traceback__):
             raise CannotCallError(_advice(forward, batch)) from problem
         raise

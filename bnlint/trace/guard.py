@@ -60,6 +60,9 @@ def unmarked(model: nn.Module, loader: object = None) -> Iterator[Guard]:
             with unseen():
                 problems = _put_back(keeper.steps)
             problems += _put_back(steps)
+            for problem in problems:
+                if not isinstance(problem, Exception):  # an impatient user: all is put back by now
+                    raise problem
             if problems and not raised:
                 raise RuntimeError("bnlint could not put everything back as it was") from problems[0]
 
@@ -73,12 +76,12 @@ def _no_inference() -> Iterator[None]:
         yield
 
 
-def _put_back(steps: list[Undo]) -> list[Exception]:
+def _put_back(steps: list[Undo]) -> list[BaseException]:
     """Undo all steps, the last one first: what was kept first has the last word. Gives what went wrong."""
-    problems = []
+    problems: list[BaseException] = []
     for undo in reversed(steps):
         try:
             undo()
-        except Exception as problem:
+        except BaseException as problem:
             problems.append(problem)
     return problems

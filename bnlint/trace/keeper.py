@@ -6,7 +6,7 @@ import argparse
 import functools
 import sys
 from collections import OrderedDict, UserDict, UserList, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any, Final
@@ -19,10 +19,13 @@ from bnlint.trace.containers import Undo, keep_deque, keep_dict, keep_list, keep
 from bnlint.trace.generators import is_generator, keep_generator
 from bnlint.trace.tensors import Storages, gradient, keep_tensor
 
-DEPTH: Final = 3
-"""How deep containers and plain objects are followed from an attribute of a module."""
+DEPTH: Final = 4
+"""How deep containers and plain objects are followed: an attribute of a module, and three levels in it."""
 
-Kept = tuple[list[Undo], Iterable[Any]]
+LARGE: Final = 10_000
+"""A container of more items holds data: their order is kept, and what they hold is not."""
+
+Kept = tuple[list[Undo], Collection[Any]]
 """The steps that put a thing back, and what hangs on it."""
 
 
@@ -64,7 +67,8 @@ class Keeper:
             steps, parts = way(thing)
             self.steps += steps
             below = 1 if issubclass(cls, nn.Module) else depth + 1
-            queue.extend((part, below) for part in parts if self._way(type(part)) is not None)
+            if len(parts) <= LARGE:
+                queue.extend((part, below) for part in parts if self._way(type(part)) is not None)
 
     def _way(self, cls: type) -> Callable[[Any], Kept] | None:
         """How things of a class are kept, if at all."""
@@ -74,7 +78,10 @@ class Keeper:
 
     def _tensor(self, tensor: Tensor) -> Kept:
         steps, parts = _attributes(tensor)
-        return keep_tensor(tensor, self._storages) + steps, (gradient(tensor), *parts)
+        try:
+            return keep_tensor(tensor, self._storages) + steps, (gradient(tensor), *parts)
+        except Exception:  # a class of tensors that knows few operations; what it wraps is in its attributes
+            return steps, parts
 
 
 def _way(cls: type) -> Callable[[Any], Kept] | None:

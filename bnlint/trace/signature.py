@@ -70,8 +70,8 @@ class Forward:
         return True
 
     def __str__(self) -> str:
-        parameters = [one.replace(annotation=Parameter.empty) for one in self.signature.parameters.values()]
-        return f"{type(self.module).__name__}.forward({', '.join(map(str, parameters))})"
+        bare = [one.replace(annotation=Parameter.empty) for one in self.signature.parameters.values()]
+        return f"{type(self.module).__name__}.forward{inspect.Signature(bare)}"
 
     def reads_entries(self, names: set[str]) -> bool:
         """Does the code of the module, or of one below it, read an entry of such a name from something?"""

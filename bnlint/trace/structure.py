@@ -9,8 +9,9 @@ from copy import copy
 from itertools import islice
 from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils.data import DataLoader, Dataset
 
 SHOWN: Final = 6
 """Entries of a container that are named in a message."""
@@ -72,7 +73,13 @@ def _parts(value: Any) -> list[Any]:
         return [value[key] for key in value]
     if isinstance(value, (list, tuple)):
         return list(value)
-    return list(fields(value).values() if is_record(value) else getattr(value, "__dict__", {}).values())
+    if is_record(value):
+        return list(fields(value).values())
+    return (
+        []
+        if isinstance(value, (nn.Module, Dataset, DataLoader))
+        else list(getattr(value, "__dict__", {}).values())
+    )
 
 
 def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -99,15 +106,16 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
 def structure(value: Any) -> str:
     """What a batch is, for a message: `a dict with image: Tensor (8, 3, 32, 32), label: Tensor (8,)`."""
     if isinstance(value, Mapping) or is_record(value):
-        return f"{_article(value)} with {_entries(value, DEEP)}"
+        return f"{article(value)} with {_entries(value, DEEP)}"
     if isinstance(value, (list, tuple)):
-        return f"{_article(value)} of {_items(value, DEEP)}"
-    return f"{_article(value)}{shape(value)}"
+        return f"{article(value)} of {_items(value, DEEP)}"
+    return f"{article(value)}{shape(value)}"
 
 
-def _article(value: object) -> str:
+def article(value: object) -> str:
+    """The class of a thing, as a sentence names it."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}" if value is not None else name
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def shape(value: Any) -> str:

@@ -30,7 +30,7 @@ class Storages:
     def keep(self, tensor: Tensor) -> list[Undo]:
         """The bytes that a strided tensor covers, unless they are kept already or there are none."""
         storage = tensor.untyped_storage()
-        if not storage.nbytes() or storage.device.type == "meta" or not tensor.numel():
+        if not tensor.numel() or not _holds_bytes(storage):
             return []
         last = sum((size - 1) * step for size, step in zip(tensor.size(), tensor.stride(), strict=True))
         begin = int(tensor.storage_offset()) * tensor.element_size()
@@ -43,16 +43,25 @@ class Storages:
         return [_keep_bytes(storage, begin, end)]
 
 
+def _holds_bytes(storage: torch.UntypedStorage) -> bool:
+    """Are there bytes that can be read? Those of the meta device and of wrappers are not there."""
+    try:
+        return storage.nbytes() > 0 and storage.device.type != "meta" and storage.data_ptr() != 0
+    except RuntimeError:
+        return False
+
+
 def _keep_bytes(storage: torch.UntypedStorage, begin: int, end: int) -> Undo:
     """The bytes from `begin` to `end`; widened to whole words, which are compared faster."""
     begin -= begin % WORD
-    end = min(end + -end % WORD, storage.nbytes())
+    length = storage.nbytes()
+    end = min(end + -end % WORD, length)
     before = _words(storage, begin, end)
     copies = [words.clone() for words in before]
 
     def undo() -> None:
-        if storage.nbytes() < end:
-            storage.resize_(end)
+        if storage.nbytes() != length:
+            storage.resize_(length)
         for words, copy in zip(_words(storage, begin, end), copies, strict=True):
             if not torch.equal(words, copy):
                 words.copy_(copy)
@@ -72,7 +81,7 @@ def keep_tensor(tensor: Tensor, storages: Storages) -> list[Undo]:
     """All of a tensor but its gradient's own values, which are those of another tensor.
 
     To be called, and undone, without function modes, grad mode and inference mode. A tensor whose values
-    cannot be reached (on the meta device, of an opaque layout) keeps all the rest.
+    cannot be reached (on the meta device, of an opaque layout, nested) keeps all the rest.
     """
     cls, alias, required = type(tensor), tensor.data, tensor.requires_grad
     leaf, grad, shape = tensor.is_leaf, gradient(tensor), _geometry(tensor)
@@ -119,7 +128,7 @@ def _hooks(tensor: Tensor) -> list[Undo]:
 
 def _geometry(tensor: Tensor) -> tuple[object, ...] | None:
     """Where in which storage the tensor lies and how it is read; None where it has no storage of its own."""
-    if tensor.layout is not torch.strided or hasattr(tensor, "__tensor_flatten__"):
+    if tensor.layout is not torch.strided or tensor.is_nested or hasattr(tensor, "__tensor_flatten__"):
         return None
     return (
         tensor.untyped_storage()._cdata,  # noqa: SLF001  # the identity of a storage
@@ -135,7 +144,7 @@ def _parts(tensor: Any) -> list[Tensor]:
     """The strided tensors that hold the values: mostly the tensor itself."""
     if hasattr(tensor, "__tensor_flatten__"):
         return [part for name in tensor.__tensor_flatten__()[0] for part in _parts(getattr(tensor, name))]
-    if tensor.layout is torch.strided:
+    if tensor.layout is torch.strided and not tensor.is_nested:
         return [tensor]
     if tensor.layout is torch.sparse_coo:
         return [tensor._indices(), tensor._values()]  # noqa: SLF001  # the public ones want it coalesced
