@@ -77,7 +77,7 @@ def test_version_brings_little_more_than_click(tmp_path: Path) -> None:
     assert {name for name in more if name.startswith("bnlint")} == {
         "bnlint",
         "bnlint.cli",
-        "bnlint.cli.version",
+        "bnlint.versions",
     }
     assert len(more) <= 6
 

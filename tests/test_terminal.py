@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bnlint
-from bnlint.cli.version import versions
+from bnlint.versions import versions
 from bnlint.rule import all_rules
 
 BAD = "from torch import nn\n\nbn = nn.BatchNorm2d(8, eps=1.0)\n"

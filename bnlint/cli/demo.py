@@ -194,7 +194,7 @@ def _write(
 
         _save(plot, figure.save([demonstration.picture for _, demonstration in shown], plot))
     if html:
-        from bnlint.cli.version import versions
+        from bnlint.versions import versions
         from bnlint.pictures import page
 
         about = f"Made by bnlint {__version__} ({versions()}), seed {seed}."
