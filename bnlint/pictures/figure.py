@@ -6,6 +6,7 @@ import io
 import math
 import re
 import textwrap
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.picture import ORDER
@@ -54,6 +55,11 @@ STYLE: Final[dict[str, Any]] = {
     "hatch.linewidth": 0.6,
     "svg.fonttype": "none",
 }
+
+
+def drawable() -> bool:
+    """Is matplotlib installed? It is not imported to find out."""
+    return find_spec("matplotlib") is not None
 
 
 def save(pictures: Sequence[Picture], target: str) -> bytes:
