@@ -578,7 +578,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("args", "said"),
         [
-            (["mine"], "expected PKG.MOD:CLASS"),
+            (["mine"], "expected PKG.MOD:NAME"),
             (["mine.py:Norm"], "name the module"),
             (["no_such_module:Norm"], "no_such_module: cannot be imported: ModuleNotFoundError"),
             (["torch.nn:BatchNorm4d"], "there is no BatchNorm4d, the nearest is BatchNorm3d"),

@@ -24,6 +24,7 @@ COMMANDS = {
     "rule": "explain",
     "rules": "explain",
     "config": "settings",
+    "model": "model",
     "conforms": "conforms",
     "demo": "demo",
 }

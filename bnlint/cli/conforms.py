@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnlint.cli import FINDINGS, WRONG, Refused, say, terminal
+from bnlint.cli import Refused, terminal
+from bnlint.cli.imported import imported
+from bnlint.cli.reporting import require_format, require_severity, show, status
 from bnlint.cli.words import OneOf, formats, severities
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bnlint.finding import Finding
-    from bnlint.report import Report
 
 
 @click.command()
@@ -34,68 +27,15 @@ def conforms(ctx: click.Context, /, name: str, output_format: str, fail_on: str,
     class. What the code prints goes to standard error. Exit status: 0 if nothing at --fail-on or above was
     found, 1 if something was, 2 if the layer could not be built and run.
     """
-    from bnlint import report as shown
     from bnlint.conformity import MissingTorchError, report, require_torch
-    from bnlint.finding import SEVERITIES
 
-    if output_format not in shown.formats():
-        raise click.UsageError(f"--output-format: {output_format} is none of {', '.join(shown.formats())}")
-    if fail_on not in SEVERITIES:
-        raise click.UsageError(f"--fail-on: {fail_on} is none of {', '.join(SEVERITIES)}")
+    require_format(output_format)
+    require_severity(fail_on)
     with contextlib.redirect_stdout(sys.stderr):
         try:
             require_torch()
-            found = report(_imported(name))
+            found = report(imported(name))
         except (MissingTorchError, TypeError) as problem:
             raise Refused(str(problem)) from None
-    for line in found.skipped:
-        say(f"skipped: {line}" if found.checked else line)
-    if not found.checked:
-        ctx.exit(WRONG)
-    click.echo(_rendered(found, output_format), nl=False, color=terminal.colors(color))
-    ctx.exit(FINDINGS if _fails(found.findings, SEVERITIES[SEVERITIES.index(fail_on) :]) else 0)
-
-
-def _fails(findings: Sequence[Finding], severities: Sequence[str]) -> bool:
-    return any(finding.severity in severities for finding in findings)
-
-
-def _imported(name: str) -> Any:
-    """What a name leads to; the current folder is on the path, as it is for `python -m`."""
-    module_name, colon, path = name.partition(":")
-    if not (module_name and colon and path):
-        raise click.UsageError(f'"{name}": expected PKG.MOD:CLASS, such as layers.norm:MyBatchNorm')
-    if module_name.endswith(".py"):
-        raise click.UsageError(f'"{module_name}" is a file: name the module, as `import` does')
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as problem:
-        raise Refused(f"{module_name}: cannot be imported: {type(problem).__name__}: {problem}") from problem
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise Refused(f"{name}: there is no {part}{_near(part, found)}") from None
-    return found
-
-
-def _near(part: str, holder: Any) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(part, dir(holder), n=1)
-    return f", the nearest is {near[0]}" if near else ""
-
-
-def _rendered(found: Report, output_format: str) -> str:
-    from dataclasses import replace
-
-    from bnlint import report
-
-    form = report.load(output_format)
-    view = replace(found.view, paint=terminal.paint, width=terminal.width())
-    if terminal.follows_links():
-        view = replace(view, link=terminal.link)
-    text = form.render(found.findings, view)
-    closing = report.summary(found.findings, found.checked, view, noun=found.noun)
-    return text + (closing if form.SUMMARY else "")
+    show(found, output_format, color=color)
+    ctx.exit(status(found, fail_on))

@@ -30,7 +30,7 @@ STYLE: Final = (
 @media print {{ .bnlint.bnlint {{ {LIGHT} }} }}
 body.bnlint {{ margin: 0 auto; }}
 """
-    + """
+    """
 .bnlint.bnlint { /* the name twice outweighs what notebooks say of elements */
   max-width: 76rem; padding: 1.5rem clamp(0.5rem, 3vw, 2.5rem) 2rem; box-sizing: border-box;
   background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; text-align: left;

@@ -58,7 +58,7 @@ class View:
     `lines(where)` are those of the file, or of the notebook's cell, that a place is in. `about(code)`
     tells of a rule. `paint(text, style)` knows the styles of `STYLES`, and `link(text, url)` makes a
     text lead somewhere. `base` is the folder that paths are shown relative to. `width` is that of
-    the terminal, in columns. `version` is bnlint's, and `runs_on` names those of Python and torch. A format
+    the terminal, in columns. `version` is bnlint's. A format
     that is a document of its own shows what was `skipped` and the `closing` line as well.
     """
 
@@ -69,7 +69,6 @@ class View:
     base: str = ""
     width: int = 100
     version: str = ""
-    runs_on: str = ""
     skipped: Sequence[str] = ()
     closing: str = ""
 
@@ -139,6 +138,14 @@ def count(number: int, noun: str) -> str:
     )
 
 
+def as_grave_as(severity: str) -> tuple[Severity, ...]:
+    """The severities from one on; raises `ValueError` for what is none."""
+    known: tuple[str, ...] = SEVERITIES
+    if severity not in known:
+        raise ValueError(f'"{severity}" is no severity: those are {", ".join(known)}')
+    return SEVERITIES[known.index(severity) :]
+
+
 class FindingsError(Exception):
     """Raised by `Report.raise_for_findings`; its text is the report."""
 
@@ -184,18 +191,18 @@ class Report:
         """What notebooks show."""
         from bnlint.report import html
 
-        return html.part(self.findings, self._whole())
+        return html.part(self.findings, self.whole())
 
     def to_json(self) -> str:
         """The findings as `--output-format json` gives them."""
         return load("json").render(self.findings, self.view)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A page that needs nothing else, with pictures where matplotlib is installed; written to a file, too.
+        """A page that needs nothing else, with pictures where matplotlib is installed; `path` keeps it.
 
         Raises `OSError` where it cannot be written.
         """
-        text = load("html").render(self.findings, self._whole())
+        text = load("html").render(self.findings, self.whole())
         if path is not None:
             from bnlint.writing import write
 
@@ -207,17 +214,13 @@ class Report:
 
         Raises `ValueError` for what is no severity.
         """
-        if fail_on not in SEVERITIES:
-            raise ValueError(f'fail_on is "{fail_on}", and has to be one of {", ".join(SEVERITIES)}')
-        grave = SEVERITIES[SEVERITIES.index(fail_on) :]
+        grave = as_grave_as(fail_on)
         if any(one.severity in grave for one in self.findings) or (self.skipped and not self.checked):
             raise FindingsError(str(self))
 
-    def _whole(self) -> View:
-        """The view of a document of its own."""
-        from bnlint.versions import versions
-
-        return replace(self.view, skipped=self.skipped, closing=self._closing(), runs_on=versions())
+    def whole(self) -> View:
+        """The view for formats that are documents of their own."""
+        return replace(self.view, skipped=self.skipped, closing=self._closing())
 
     def _closing(self) -> str:
         """The closing line; none where nothing could be looked at."""

@@ -13,6 +13,7 @@ from bnlint.report._excerpt import visible
 from bnlint.report._group_markup import group_markup
 from bnlint.report._groups import grouped
 from bnlint.report._prose import prose, section
+from bnlint.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ def render(findings: Sequence[Finding], view: View) -> str:
 
 
 def part(findings: Sequence[Finding], view: View) -> str:
-    """The same as an element of another page, a notebook's, with which it has no style and no names in common."""
+    """The same as an element of another page, such as a notebook, on whose style it has no effect."""
     body = _body(findings, view, ids=False)
     return "\n".join([f'<div class="bnlint"><style>{STYLE}</style>', *body, "</div>"])
 
@@ -50,8 +51,8 @@ def _body(findings: Sequence[Finding], view: View, *, ids: bool) -> Iterator[str
         yield from _contents(rules)
     for groups in rules:
         yield from _section(groups, view, ids=ids)
-    made = f"Made by bnlint {view.version}".strip() + (f" ({view.runs_on})" if view.runs_on else "")
-    yield f'<p class="soft">{escape(made)}.</p>'
+    made = " ".join(["Made by bnlint", *filter(None, [view.version]), f"({versions()})."])
+    yield f'<p class="soft">{escape(made)}</p>'
 
 
 def _skipped(lines: Sequence[str]) -> Iterator[str]:

@@ -41,7 +41,7 @@ class Row:
 
 
 def render(findings: Sequence[Finding], view: View) -> str:
-    """A table by rich where that is installed and the terminal is wide, the same rows one by one elsewhere."""
+    """A table by rich where that is installed and the view is wide; else its rows below each other."""
     rows = [_row(group, view) for group in grouped(findings)]
     if rows and view.width >= WIDE:
         try:
