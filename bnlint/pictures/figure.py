@@ -6,7 +6,7 @@ import io
 import math
 import re
 import textwrap
-from importlib.util import find_spec
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.picture import ORDER
@@ -66,8 +66,12 @@ STYLE: Final[dict[str, Any]] = {
 
 
 def drawable() -> bool:
-    """Is matplotlib installed? It is not imported to find out."""
-    return find_spec("matplotlib") is not None
+    """Can matplotlib be imported?"""
+    try:
+        import matplotlib  # noqa: F401, ICN001
+    except ImportError:
+        return False
+    return True
 
 
 def save(pictures: Sequence[Picture], target: str) -> bytes:
@@ -80,9 +84,17 @@ _NO_DATE: Final = {"Date": None}
 
 
 def inline(picture: Picture, salt: str) -> str:
-    """The picture as an SVG element; `salt` keeps its ids apart from those of its neighbours on the page."""
+    """The picture as an SVG element, which takes its style from the page.
+
+    `salt` keeps its ids apart from those of its neighbours.
+    """
     text = _saved([picture], "svg", salt=salt, transparent=True, metadata=_NO_DATE).decode()
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>",
+        "",
+        text[text.index("<svg") :],
+        flags=re.DOTALL,
+    )
     text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
     text = re.sub(
         r'<g id="[^"]*">', "<g>", text
@@ -98,7 +110,8 @@ def _saved(pictures: Sequence[Picture], kind: str, salt: str = "bnlint", **optio
 
     buffer = io.BytesIO()
     style: dict[Any, Any] = {**STYLE, "svg.hashsalt": salt}
-    with rc_context(style):
+    with rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # what shows the SVG has fonts of its own
         _figure(pictures).savefig(buffer, format=kind, **options)
     return buffer.getvalue()
 
@@ -142,7 +155,7 @@ def _draw(axes: Axes, picture: Picture) -> None:
 
 
 def _widen(axes: Axes) -> None:
-    """Give a logarithmic axis a decade at least, and numbers at the ends of decades only: more are crowded."""
+    """Give a logarithmic axis a decade at least, and numbers for whole decades only: more are crowded."""
     from matplotlib.ticker import NullFormatter
 
     for axis in (axes.xaxis, axes.yaxis):

@@ -40,7 +40,7 @@ body.bnlint {{ margin: 0 auto; }}
   h3, h4 { font-size: 1rem; margin: 1rem 0 0.25rem; }
   p { margin: 0.5rem 0; }
   a { color: var(--right); }
-  nav ul { columns: 17rem; padding: 0; margin: 1rem 0; list-style: none; }
+  nav ul { columns: 19rem; padding: 0; margin: 1rem 0; list-style: none; }
   nav li { break-inside: avoid; }
   code, pre {
     font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 0.85em; color: inherit;
@@ -81,10 +81,11 @@ body.bnlint {{ margin: 0 auto; }}
   .path { overflow-wrap: anywhere; }
   th.path { min-width: 9rem; }
   svg { display: block; width: 100%; max-width: 34rem; height: auto; }
+  svg * { stroke-linejoin: round; stroke-linecap: butt; }
   svg text { fill: var(--ink); font-family: system-ui, sans-serif; }
   summary { cursor: pointer; margin-top: 0.5rem; }
   details > :not(summary) { margin-left: 0.1rem; }
-  ol { padding-left: 1.5rem; margin: 0.5rem 0; }
+  ol, ul { padding-left: 1.5rem; margin: 0.5rem 0; }
   li { overflow-wrap: anywhere; }
   @media print {
     max-width: none; padding: 0;

@@ -21,7 +21,7 @@ LINES: Final = Box("    \n    \n -- \n    \n -- \n    \n    \n    \n", ascii=Tru
 """A line below the heads and between rows, of a sign that every encoding has."""
 RULE: Final = 22
 """Columns for the names of rules: longer ones are broken."""
-WHERE: Final = 0.3
+WHERE: Final = 0.4
 """The share of the width that layers and places may take."""
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bnlint.finding import Finding, Step
+    from bnlint.picture import Picture
     from bnlint.report._groups import Group
 
 PICTURES = 3
@@ -140,17 +141,28 @@ def _rest(group: Group, view: View) -> Iterator[str]:
 
 def _pictures(group: Group) -> Iterator[str]:
     """Pictures of the worst findings."""
-    if not drawable():
-        return
     have = [one for one in worst(group.findings) if one.picture]
+    if not have or not drawable():
+        return
     for number, one in enumerate(have[:PICTURES]):
         assert one.picture
-        title = replace(one.picture, title=visible(one.picture.title))
-        yield f"<div>{drawn(title, f'{one.code}-{number}-{one.where.module}')}</div>"
+        yield f"<div>{drawn(_printable(one.picture), f'{one.code}-{number}-{one.where.module}')}</div>"
+
+
+def _printable(picture: Picture) -> Picture:
+    """A picture whose words can be shown: layers may have any name."""
+    return replace(
+        picture,
+        title=visible(picture.title),
+        x=visible(picture.x),
+        y=visible(picture.y),
+        series=tuple(replace(one, name=visible(one.label)) for one in picture.series),
+        categories=tuple(map(visible, picture.categories)),
+    )
 
 
 def _more(group: Group) -> Iterator[str]:
-    """How many pictures there would be."""
+    """How many pictures there are besides."""
     number = sum(one.picture is not None for one in group.findings) - PICTURES
     if number > 0:
         yield f'<p class="soft">… and {number} more; these are the worst.</p>'

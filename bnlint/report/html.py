@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bnlint.pictures.figure import drawable
@@ -16,7 +15,7 @@ from bnlint.report._prose import prose, section
 from bnlint.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bnlint.finding import Finding
     from bnlint.report import View
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 SUMMARY = False
 
-NO_PICTURES = 'pictures need matplotlib: pip install "bnlint[demo]"'
+NO_PICTURES = 'Pictures need matplotlib: pip install "bnlint[demo]"'
 
 
 def render(findings: Sequence[Finding], view: View) -> str:
@@ -40,7 +39,9 @@ def part(findings: Sequence[Finding], view: View) -> str:
 
 def _body(findings: Sequence[Finding], view: View, *, ids: bool) -> Iterator[str]:
     """What was found, in sections of one rule each, and what was not looked at."""
-    rules = [list(some) for _, some in groupby(grouped(findings), lambda group: group.worst.code)]
+    rules: dict[str, list[Group]] = {}
+    for group in grouped(findings):
+        rules.setdefault(group.worst.code, []).append(group)
     yield "<h1>BatchNorm, as bnlint found it</h1>"
     if view.closing:
         yield f'<p class="claim">{escape(visible(view.closing.strip()))}</p>'
@@ -48,8 +49,8 @@ def _body(findings: Sequence[Finding], view: View, *, ids: bool) -> Iterator[str
     if any(one.picture for one in findings) and not drawable():
         yield f'<p class="soft">{escape(NO_PICTURES)}</p>'
     if ids and len(rules) > 1:
-        yield from _contents(rules)
-    for groups in rules:
+        yield from _contents(rules.values())
+    for groups in rules.values():
         yield from _section(groups, view, ids=ids)
     made = " ".join(["Made by bnlint", *filter(None, [view.version]), f"({versions()})."])
     yield f'<p class="soft">{escape(made)}</p>'
@@ -63,15 +64,15 @@ def _skipped(lines: Sequence[str]) -> Iterator[str]:
         yield "</ul></section>"
 
 
-def _contents(rules: Sequence[Sequence[Group]]) -> Iterator[str]:
+def _contents(rules: Iterable[Sequence[Group]]) -> Iterator[str]:
     """Where to find which rule."""
     yield '<nav aria-label="Rules"><ul>'
     for groups in rules:
         one = groups[0].worst
         number = sum(len(group.findings) for group in groups)
         yield (
-            f'<li><a href="#{escape(one.code)}">{escape(f"{one.code} {one.name}")}</a> '
-            f'<span class="soft">{number}</span></li>'
+            f'<li><a href="#{escape(one.code)}">{escape(f"{one.code} {one.name}")}</a>'
+            f'<span class="soft">&nbsp;{number}</span></li>'
         )
     yield "</ul></nav>"
 
