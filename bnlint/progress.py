@@ -51,7 +51,8 @@ class Bar(Shown):
         if now < self._next:
             return
         self._next = now + PAUSE
-        full = round(WIDTH * min(max(done, 0.0), 1.0))
+        done = min(max(done, 0.0), 1.0)
+        full = round(WIDTH * done)
         parts = ("━" * full, "━" * (WIDTH - full))
         if not os.environ.get("NO_COLOR"):
             parts = (f"\x1b[32m{parts[0]}\x1b[0m", f"\x1b[90m{parts[1]}\x1b[0m")

@@ -51,6 +51,7 @@ def modules(code: str, *args: str, cwd: Path) -> set[str]:
         ["rules"],
         ["rule", "BN301"],
         ["conforms", "--help"],
+        ["model", "--help"],
         ["rule", "BN101"],
         ["net.py"],
         ["lint", "."],

@@ -203,7 +203,7 @@ class TestHostileNames:
             evidence=(replace(EVAL.evidence[0], message=EVIL),),
             fix=Fix("safe", EVIL, ()),
         )
-        view = replace(LIVE_VIEW, lines=lambda _: [EVIL], version=EVIL)
+        view = replace(LIVE_VIEW, lines=lambda _: [EVIL], version="<1>")
         text = Report(
             (evil, replace(evil, where=replace(evil.where, module="b"))), (EVIL,), 1, view
         ).to_html()
