@@ -238,6 +238,10 @@ class TestOutput:
 
     @pytest.mark.parametrize("args", [[], ["--exit-zero"]])
     def test_nothing_that_could_be_looked_at_is_wrong_use(self, run, check, args):
+        check.found = Report((), (), 0, LIVE_VIEW, noun="layer")
+        result = run("mine:both", *args)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "bnlint: nothing was checked\n" in result.err
         check.found = Report((), ("the model has no BatchNorm",), 0, LIVE_VIEW, noun="layer")
         result = run("mine:both", *args)
         assert (result.exit_code, result.stdout) == (2, "")

@@ -163,6 +163,10 @@ class TestPage:
         assert "src/a b.py:6" in page.text("details")
         assert page.text("ol").count("batch_size is 1") == 3
 
+    def test_numbers_of_what_is_no_layer_are_those_of_a_place(self):
+        page = Page(report([replace(TINY, measured={"difference": 0.5})]).to_html())
+        assert "placedifferencesrc/ab.py:40.5" in page.text("table").replace(" ", "")
+
     def test_shows_fixes(self):
         assert "fix (safe): Use <8> samples." in Page(
             report([replace(TINY, fix=Fix("safe", "Use <8> samples.", ()))]).to_html()

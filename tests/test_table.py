@@ -194,6 +194,11 @@ class TestReport:
     def test_source_is_printed_in_full(self):
         assert "help: bnlint rule BN301" in str(report([TINY]))
 
+    def test_is_short_where_it_is_not_printed(self):
+        assert repr(report()) == "<Report: Found 6 errors, 53 warnings in 53 layers; 1 skipped>"
+        assert repr(replace(report([]), checked=0)) == "<Report: 1 skipped>"
+        assert repr(replace(report([]), skipped=())) == "<Report: All clear: 53 layers checked>"
+
     def test_is_neither_true_nor_false(self):
         for one in (report(), report([])):
             with pytest.raises(TypeError, match=r"ask for len\(report\), report.skipped or"):

@@ -60,11 +60,10 @@ def model(ctx: click.Context, /, name: str, **options: Any) -> None:
     require_severity(options["fail_on"])
     found = _checked(name, options)
     show(found, options["output_format"], options["output_file"], options["color"])
-    if options["html"] and found.checked:
+    if options["html"]:
         save(options["html"], found.to_html().encode("utf-8", "replace"))
         say(f"wrote {options['html']}")
-    outcome = status(found, options["fail_on"])
-    ctx.exit(0 if options["exit_zero"] and found.checked else outcome)
+    ctx.exit(status(found, options["fail_on"], exit_zero=options["exit_zero"]))
 
 
 def _checked(name: str, options: dict[str, Any]) -> Report:

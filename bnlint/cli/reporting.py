@@ -65,9 +65,10 @@ def show(
     """Say what was skipped, and show the findings, unless nothing could be looked at."""
     from bnlint import report
 
-    for line in found.skipped:
-        say(f"skipped: {line}" if found.checked else line)
-    if not found.checked:
+    blind = _blind(found)
+    for line in found.skipped or ["nothing was checked"] * blind:
+        say(line if blind else f"skipped: {line}")
+    if blind:
         return
     form = report.load(output_format)
 
@@ -78,11 +79,19 @@ def show(
     emit(rendered, found.whole(), target, color)
 
 
-def status(found: Report, fail_on: str) -> int:
-    """The exit status: findings from a severity on, or nothing that could be looked at."""
+def status(found: Report, fail_on: str, *, exit_zero: bool = False) -> int:
+    """The exit status: findings from a severity on, or nothing that could be looked at.
+
+    `exit_zero` is about findings, as in `lint`.
+    """
     from bnlint.report import as_grave_as
 
-    if not found.checked:
+    if _blind(found):
         return WRONG
     grave = as_grave_as(fail_on)
-    return FINDINGS if any(finding.severity in grave for finding in found) else 0
+    return FINDINGS if any(one.severity in grave for one in found) and not exit_zero else 0
+
+
+def _blind(found: Report) -> bool:
+    """Was there nothing that could be looked at?"""
+    return not found.checked and not found.findings

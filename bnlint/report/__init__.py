@@ -58,8 +58,8 @@ class View:
     `lines(where)` are those of the file, or of the notebook's cell, that a place is in. `about(code)`
     tells of a rule. `paint(text, style)` knows the styles of `STYLES`, and `link(text, url)` makes a
     text lead somewhere. `base` is the folder that paths are shown relative to. `width` is that of
-    the terminal, in columns. `version` is bnlint's. A format
-    that is a document of its own shows what was `skipped` and the `closing` line as well.
+    the terminal, in columns. `version` is bnlint's. What was `skipped` and the `closing` line are for
+    formats that are documents of their own.
     """
 
     lines: Callable[[Where], Sequence[str]] = _no_source
@@ -150,7 +150,7 @@ class FindingsError(Exception):
     """Raised by `Report.raise_for_findings`; its text is the report."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What bnlint found, and what it could not look at.
 
@@ -163,7 +163,7 @@ class Report:
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
     checked: int = 0
-    view: View = field(default_factory=View, repr=False)
+    view: View = field(default_factory=View)
     noun: str = "file"
 
     def __iter__(self) -> Iterator[Finding]:
@@ -177,6 +177,10 @@ class Report:
             "a Report is neither true nor false: ask for len(report), report.skipped or "
             "report.raise_for_findings()"
         )
+
+    def __repr__(self) -> str:
+        said = [self._closing().strip().rstrip("."), f"{len(self.skipped)} skipped" if self.skipped else ""]
+        return f"<Report: {'; '.join(filter(None, said))}>"
 
     def __str__(self) -> str:
         from shutil import get_terminal_size  # slow to import, and most reports are not printed

@@ -42,7 +42,7 @@ def group_markup(group: Group, view: View) -> Iterator[str]:
         yield f'<p><span class="right">fix ({one.fix.applicability}):</span> {_said(one.fix.message)}</p>'
     beside = len(pictures) == 1
     yield '<div class="halves"><div>' if beside else "<div>"
-    yield from _numbers(group)
+    yield from _numbers(group, view)
     for shown in [one] if group.layers else group.findings[:PLACES]:
         yield from _proof(shown, view)
     yield from _rest(group, view)
@@ -74,29 +74,30 @@ def _whose(group: Group) -> str:
     return f' <span class="soft">({layer}, the {which} of {len(group.findings)})</span>'
 
 
-def _numbers(group: Group) -> Iterator[str]:
+def _numbers(group: Group, view: View) -> Iterator[str]:
     """What was measured: of the worst findings, and folded away of all."""
     if not group.numbers:
         return
     ordered = worst(group.findings)
-    yield from _measured(ordered[:WORST])
+    yield from _measured(ordered[:WORST], view)
     if len(ordered) > WORST:
         yield f"<details><summary>All {len(ordered)}</summary>"
-        yield from _measured(group.findings)
+        yield from _measured(group.findings, view)
         yield "</details>"
 
 
-def _measured(findings: Sequence[Finding]) -> Iterator[str]:
+def _measured(findings: Sequence[Finding], view: View) -> Iterator[str]:
     """A table with a row for each finding."""
     names = list(dict.fromkeys(name for one in findings for name in one.measured or ()))
     heads = "".join(f'<th scope="col">{escape(visible(name))}</th>' for name in names)
     yield '<div class="scroll"><table>'
-    yield f'<thead><tr><th scope="col">layer</th>{heads}</tr></thead><tbody>'
+    noun = "place" if findings[0].where.module is None else "layer"
+    yield f'<thead><tr><th scope="col">{noun}</th>{heads}</tr></thead><tbody>'
     for one in findings:
         numbers = one.measured or {}
         cells = "".join(f"<td>{span([numbers[name]]) if name in numbers else ''}</td>" for name in names)
-        layer = escape(visible(one.where.module or ROOT))
-        yield f'<tr><th scope="row" class="path">{layer}</th>{cells}</tr>'
+        name = located(one.where, view) if one.where.module is None else one.where.module or ROOT
+        yield f'<tr><th scope="row" class="path">{escape(visible(name))}</th>{cells}</tr>'
     yield "</tbody></table></div>"
 
 

@@ -8,24 +8,24 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from bnlint.pictures.markup import text
+from bnlint.report._markdown import HEADING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HEADING = re.compile(r"^(\S.*)\n-{3,}$", re.MULTILINE)
 _BLOCK = re.compile(r"(?:^ {4}.*(?:\n+ {4}.*)*)|(?:^(?! {4}).+(?:\n(?! {4}|-{3,}$).+)*)", re.MULTILINE)
 _LINK = re.compile(r"https?://[^\s<>]*[^\s<>.,;)]")
 
 
 def section(documentation: str, heading: str) -> str:
     """The text below a heading; empty if there is none."""
-    parts = _HEADING.split(documentation)
+    parts = HEADING.split(documentation)
     return dict(zip(parts[1::2], parts[2::2], strict=True)).get(heading, "").strip("\n")
 
 
 def prose(documentation: str) -> Iterator[str]:
     """Headings, paragraphs, lists and code."""
-    parts = _HEADING.split(documentation)
+    parts = HEADING.split(documentation)
     yield from _blocks(parts[0])
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
         yield f"<h4>{escape(heading)}</h4>"
