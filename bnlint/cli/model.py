@@ -60,6 +60,8 @@ def model(ctx: click.Context, /, name: str, **options: Any) -> None:
     require_severity(options["fail_on"])
     found = _checked(name, options)
     show(found, options["output_format"], options["output_file"], options["color"])
+    if not (found.checked or found.findings or found.skipped):
+        say("nothing was checked")
     if options["html"]:
         save(options["html"], found.to_html().encode("utf-8", "replace"))
         say(f"wrote {options['html']}")
