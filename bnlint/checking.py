@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bnlint import __version__
+from bnlint.config.selectors import asked
 from bnlint.facts import Facts
 from bnlint.pipeline import about
+from bnlint.progress import shown
 from bnlint.report import Report, View
-from bnlint.rule import all_rules, judge
+from bnlint.rule import judge
 from bnlint.source.texts import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
-    from bnlint.rule import Rule
 
 ENGINE = "R"
 """The mark of rules about live models."""
@@ -37,31 +39,35 @@ def report(  # noqa: PLR0913
     loader: Any,
     *,
     stage: Literal["train", "eval"],
-    forward: Callable[[Any, Any], Any] | None,
     max_batches: int,
-    state_dict: Mapping[str, Any] | str | os.PathLike[str] | None,
-    select: Sequence[str] | None,
-    ignore: Sequence[str] | None,
-    progress: bool | Callable[[float, str], None] | None,
-    frame: FrameType | None,
-    factory: Any = None,
+    forward: Callable[[Any, Any], Any] | None = None,
+    state_dict: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
+    progress: bool | Callable[[float, str], object] | None = None,
+    frame: FrameType | None = None,
+    factories: tuple[Any, Any] = (None, None),
 ) -> Report:
-    """Run the model, and judge what was seen. `frame` is the code that asks."""
+    """Run the model, and judge what was seen.
+
+    `frame` is the code that asks, `factories` have made the model and the loader, where that is known: they say
+    where layers and loaders are written.
+    """
     if stage not in STAGES:
         raise ValueError(f'stage is "train" or "eval", not {stage!r}')
     if max_batches < 1:
         raise ValueError("max_batches is 1 at least")
-    rules = chosen(select, ignore)
+    rules = asked(ENGINE, select, ignore)
     require_torch()
     from torch import nn
 
     from bnlint.trace.examine import Request, examine
+    from bnlint.trace.locate import Origin
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"check takes an nn.Module, not {type(model).__name__}")
-    traced = examine(
-        model, loader, Request(stage, forward, max_batches, frame, lambda done, doing: None, factory)
-    )
+    with closing(shown(progress)) as tell:
+        traced = examine(model, loader, Request(stage, forward, max_batches, tell, Origin(frame, *factories)))
     facts, skipped = _with_state(traced.facts, state_dict, model)
     view = View(lines=Sources().lines, about=about, base=os.getcwd(), version=__version__)
     return Report(
@@ -81,12 +87,3 @@ def _with_state(
     contents = read(state) if isinstance(state, (str, os.PathLike)) else of_program(state)
     held, skipped = facts_of(contents, unwrapped(model))
     return replace(facts, lacking=(*facts.lacking, *held.lacking)), skipped
-
-
-def chosen(select: Sequence[str] | None, ignore: Sequence[str] | None, engine: str = ENGINE) -> list[Rule]:
-    """The rules of an engine that are asked for, by code, beginning of a code, or name."""
-    from bnlint.config.selectors import selection, selector
-
-    words = [selector(word) for word in select] if select is not None else ["ALL"]
-    codes, _ = selection([{"select": words, "ignore": [selector(word) for word in ignore or ()]}])
-    return [rule for rule in all_rules() if engine in rule.engines and rule.code in codes]

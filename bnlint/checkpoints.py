@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bnlint import __version__
 from bnlint.checkpoint import CheckpointError, Contents, facts_of, of_program, read
 from bnlint.checkpoint.folders import checkpoints_in
+from bnlint.config.selectors import asked
 from bnlint.pipeline import about
 from bnlint.report import Report, View
-from bnlint.rule import Rule, all_rules, judge
+from bnlint.rule import Rule, judge
 
 if TYPE_CHECKING:
     from bnlint.finding import Finding
@@ -62,7 +63,7 @@ def of_files(
 
 def rules() -> tuple[Rule, ...]:
     """The rules about checkpoints."""
-    return tuple(rule for rule in all_rules() if ENGINE in rule.engines)
+    return tuple(asked(ENGINE))
 
 
 def _judged(contents: Contents, model: Any, asked: Collection[Rule]) -> tuple[list[Finding], list[str], int]:

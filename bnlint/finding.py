@@ -16,6 +16,9 @@ Applicability = Literal["safe", "unsafe"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 """From the mildest to the gravest."""
 
+THRESHOLD = "threshold"
+"""The name among measured numbers of the one at which the rule speaks; the first one is held against it."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Where:

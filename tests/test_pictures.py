@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, Subject, percent
+from bnlint.picture import against, distribution
 from bnlint.pictures import scales, terminal
 
 FINITE = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
@@ -203,6 +204,64 @@ class TestFiles:
         assert picture.title in texts
         assert picture.x in texts
 
+    @pytest.mark.parametrize("channels", [1, 3, 64, 2048])
+    @pytest.mark.parametrize("logarithmic", [False, True])
+    def test_shows_one_channel_or_thousands(self, channels, logarithmic):
+        from bnlint.pictures import figure
+
+        picture = live(channels, logarithmic=logarithmic)
+        text = figure.inline(picture, "name")
+        crosses = len(re.findall(r"<use [^>]*var\(--wrong\)", text)) - 1  # one stands in the legend
+        assert crosses == channels if channels < 5 else 20 <= crosses <= 2 * figure.CELLS
+        assert len(text) < 60_000
+        assert "running" in terminal.render(picture, 60)
+
+    def test_shows_bars_of_what_is_no_number_as_a_word(self):
+        from bnlint.pictures import figure
+
+        series = (Series("wrong", [1.0, math.nan]), Series("right", [math.inf, 4310.0]))
+        text = figure.inline(Picture("bars", "t", "x", "y", series, ("a", "b")), "name")
+        texts = re.findall(r">([^<>]+)</text>", text)
+        assert {"nan", "inf", "4310", "a", "b"} <= set(texts)
+
+    def test_names_some_of_many_bars(self):
+        from bnlint.pictures import figure
+
+        names = tuple(f"{number}" for number in range(100, 140))
+        text = figure.inline(Picture("bars", "t", "x", "y", (Series("wrong", [2.0] * 40),), names), "name")
+        named = [one for one in re.findall(r">([^<>]+)</text>", text) if one in names]
+        assert named == list(names[::3])
+
+    @pytest.mark.parametrize("kind", ["lines", "scatter"])
+    def test_shows_an_empty_plot_where_nothing_is_a_number(self, kind):
+        from bnlint.pictures import figure
+
+        assert "</svg>" in figure.inline(Picture(kind, "t", "x", "y", (Series("wrong", [math.nan]),)), "n")
+
+    def test_joins_a_line_across_what_is_no_number(self):
+        from bnlint.pictures import figure
+
+        holes = Series("wrong", [1.0, math.nan, 3.0, 2.0])
+        whole = Series("wrong", [1.0, 3.0, 2.0], [0, 2, 3])
+        first, second = (
+            figure.inline(Picture("lines", "t", "x", "y", (one,)), "n") for one in (holes, whole)
+        )
+        assert first == second
+
+    @pytest.mark.filterwarnings("error")
+    def test_takes_words_as_they_are(self):
+        from bnlint.pictures import figure
+
+        said = r"a $\frac{$ b 模"
+        picture = Picture("bars", said, said, said, (Series("wrong", [1.0], name=said),), (said,))
+        texts = re.findall(r">([^<>]+)</text>", figure.inline(picture, "n"))
+        assert texts.count(said) == 5
+
+    def test_brings_no_style_into_a_page(self):
+        from bnlint.pictures import figure
+
+        assert "<style" not in figure.inline(LINES, "n")
+
     def test_holds_many_pictures(self):
         from bnlint.pictures import figure
 
@@ -323,6 +382,65 @@ class TestPage:
         assert "prefers-color-scheme: dark" in text
         assert 'name="viewport"' in text
         assert "auto-fit" in text
+
+
+class TestPoints:
+    @given(st.lists(st.tuples(st.floats(), st.floats())), st.booleans(), st.booleans())
+    def test_are_those_that_an_axis_can_show(self, points, up, across):
+        one = Series("wrong", [y for _, y in points], [x for x, _ in points])
+        picture = Picture("scatter", "t", "x", "y", (one,), logarithmic=up, logarithmic_x=across)
+        kept = picture.points(one)
+        assert all(math.isfinite(x) and math.isfinite(y) for x, y in kept)
+        assert all((x > 0 or not across) and (y > 0 or not up) for x, y in kept)
+        if not up and not across:
+            assert len(kept) == sum(math.isfinite(x) and math.isfinite(y) for x, y in points)
+
+
+class TestAgainst:
+    @given(st.lists(st.tuples(FINITE, FINITE), min_size=1), st.booleans())
+    def test_the_line_of_equals_passes_all_points(self, points, logarithmic):
+        true, found = zip(*points, strict=True)
+        picture = against("t", "x", "y", true, found, logarithmic=logarithmic)
+        line, shown = picture.series
+        assert list(line.x) == list(line.y)
+        seen = [value for pair in picture.points(shown) for value in pair]
+        if seen:
+            assert line.x[0] <= min(seen)
+            assert line.x[-1] >= max(seen)
+            assert line.x[0] < line.x[-1]
+        else:
+            assert line.y == ()
+
+    def test_leaves_out_what_is_no_number(self):
+        picture = against("t", "x", "y", [1, math.nan, 3], [math.inf, 2, 5])
+        assert picture.series[0].points == [(3, 3), (5, 5)]
+
+
+class TestDistribution:
+    @given(st.lists(st.integers(1, 600)))
+    def test_counts_each_value_once(self, values):
+        picture = distribution("t", "x", "y", values, name="batches")
+        (one,) = picture.series
+        assert sum(one.y) == len(values)
+        assert len(one.y) == len(picture.categories) <= 12
+        assert all(one.y)
+
+    def test_few_values_have_bars_of_their_own(self):
+        picture = distribution("t", "x", "y", [32, 32, 32, 5], name="batches")
+        assert (picture.categories, list(picture.series[0].y)) == (("5", "32"), [1, 3])
+
+    def test_many_share_bars_of_one_width(self):
+        picture = distribution("t", "x", "y", range(1, 25), name="batches")
+        assert picture.categories[:2] == ("1–2", "3–4")
+        assert list(picture.series[0].y) == [2] * 12
+
+
+def live(channels, *, logarithmic):
+    """A picture as a live model gives it: holes, and as many points as there are channels."""
+    values = [math.exp(math.sin(number)) for number in range(channels)]
+    found = [math.nan if number == 5 else 2 * value for number, value in enumerate(values)]
+    true = [math.inf if number == 7 else value for number, value in enumerate(values)]
+    return against("Means", "batch", "running", true, found, logarithmic=logarithmic)
 
 
 def test_percent():

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import bnlint
-from bnlint.cli.version import versions
 from bnlint.rule import all_rules
+from bnlint.versions import versions
 
 BAD = "from torch import nn\n\nbn = nn.BatchNorm2d(8, eps=1.0)\n"
 PLAIN = {
@@ -76,7 +76,7 @@ def test_version_says_that_torch_is_not_installed(tmp_path: Path, monkeypatch: p
 def test_a_long_run_shows_a_bar_that_goes_away(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(BAD)
     code = (
-        "import bnlint.cli.progress as p; p.PATIENCE = p.PAUSE = 0.0; "
+        "import bnlint.progress as p; p.PATIENCE = p.PAUSE = 0.0; "
         "import sys; sys.argv = ['bnlint', '.']; from bnlint.cli import main; main()"
     )
     said = on_terminal([sys.executable, "-c", code], tmp_path, TERM="xterm")

@@ -24,6 +24,7 @@ COMMANDS = {
     "rule": "explain",
     "rules": "explain",
     "config": "settings",
+    "model": "model",
     "checkpoint": "checkpoint",
     "conforms": "conforms",
     "demo": "demo",
@@ -73,7 +74,7 @@ class Commands(click.Group):
 
 def _show_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:  # noqa: FBT001
     if asked:
-        from bnlint.cli.version import versions
+        from bnlint.versions import versions
 
         click.echo(f"bnlint {__version__} ({versions()})")
         ctx.exit()

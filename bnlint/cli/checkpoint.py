@@ -51,8 +51,8 @@ def checkpoint(ctx: click.Context, /, paths: tuple[str, ...], model: str | None,
     if not (found.checked or found.skipped or unreadable):
         say("no checkpoints found")
     show(found, options["output_format"], options["output_file"], options["color"])
-    outcome = WRONG if unreadable else status(found, options["fail_on"])
-    ctx.exit(0 if options["exit_zero"] and outcome != WRONG else outcome)
+    outcome = status(found, options["fail_on"], exit_zero=options["exit_zero"])
+    ctx.exit(WRONG if unreadable else outcome)
 
 
 def _found(
@@ -60,33 +60,25 @@ def _found(
 ) -> tuple[Report, tuple[str, ...]]:
     """Judge the files, with a bar where somebody waits."""
     from bnlint.checkpoints import of_files
-    from bnlint.cli.progress import Bar, wanted
+    from bnlint.progress import shown
 
     rules = _rules(options["select"], options["ignore"])
     made = None if model is None else _made(model)
-    if not wanted(quiet=False):
-        return of_files(paths, made, rules)
-    bar = Bar()
-    try:
+    with contextlib.closing(shown()) as bar:
         return of_files(paths, made, rules, bar)
-    finally:
-        bar.close()
 
 
 def _rules(select: Sequence[Sequence[str]], ignore: Sequence[Sequence[str]]) -> list[Rule]:
     """The rules about checkpoints that were asked for."""
-    from bnlint import config
-    from bnlint.checkpoints import rules
+    from bnlint.checkpoints import ENGINE
+    from bnlint.config import ConfigError
+    from bnlint.config.selectors import asked
 
-    given = {"select": select, "ignore": ignore}
-    words: dict[str, object] = {
-        key: [word for some in lists for word in some] for key, lists in given.items()
-    }
+    words = [[word for some in lists for word in some] for lists in (select, ignore)]
     try:
-        settings = config.load((".",), {key: some for key, some in words.items() if some}, isolated=True)
-    except config.ConfigError as problem:
+        return asked(ENGINE, words[0] or None, words[1])
+    except ConfigError as problem:
         raise Refused(str(problem)) from None
-    return [rule for rule in rules() if rule.code in settings.codes]
 
 
 def _made(name: str) -> Any:

@@ -11,8 +11,8 @@ import click
 
 from bnlint import __version__
 from bnlint.cli import FINDINGS, Refused, save, say, terminal
-from bnlint.cli.progress import Bar, wanted
 from bnlint.cli.words import item, rules
+from bnlint.progress import Bar, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -194,8 +194,8 @@ def _write(
 
         _save(plot, figure.save([demonstration.picture for _, demonstration in shown], plot))
     if html:
-        from bnlint.cli.version import versions
         from bnlint.pictures import page
+        from bnlint.versions import versions
 
         about = f"Made by bnlint {__version__} ({versions()}), seed {seed}."
         _save(html, page.render(shown, about).encode())

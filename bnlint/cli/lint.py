@@ -184,8 +184,8 @@ def _pairs(given: Sequence[str]) -> dict[str, list[str]]:
 
 def _run(paths: Sequence[str], settings: Settings, contents: Mapping[str, bytes]) -> Outcome:
     """Lint, with a bar where somebody waits."""
-    from bnlint.cli.progress import Bar, wanted
     from bnlint.pipeline import run
+    from bnlint.progress import Bar, wanted
 
     if not wanted(quiet=settings.quiet):
         return run(paths, settings, contents)

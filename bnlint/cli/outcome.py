@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from bnlint.cli import COMMANDS, FINDINGS, WRONG, save, say, terminal
+from bnlint.cli import COMMANDS, FINDINGS, WRONG, say
+from bnlint.cli.reporting import emit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from bnlint.config import Settings
     from bnlint.finding import Step
     from bnlint.pipeline import Outcome
+    from bnlint.report import View
 
 MANY = 10
 """Entries of a baseline that are listed."""
@@ -82,43 +85,34 @@ def _meant_command(path: str) -> str:
     return f' (did you mean "bnlint {meant}"?)' if meant else ""
 
 
-OUTPUT = ("-", "/dev/stdout")
-"""Names of standard output."""
-
-
 def show(outcome: Outcome, settings: Settings, color: bool | None) -> None:  # noqa: FBT001
     """Write the findings to where they were asked for."""
-    target = settings.output_file
-    if target is None or str(target) in OUTPUT:
-        text = _rendered(outcome, settings, terminal.width(), links=terminal.follows_links())
-        click.echo(text, nl=False, color=terminal.colors(color))
-        return
-    text = _rendered(outcome, settings, terminal.WIDTH, links=False)
-    save(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
-
-
-def _rendered(outcome: Outcome, settings: Settings, width: int, *, links: bool) -> str:
-    """The findings in the format that was asked for."""
     from bnlint import __version__, report
     from bnlint.pipeline import about
-    from bnlint.report import _statistics
 
-    form = report.load(settings.output_format)
     view = report.View(
         lines=outcome.sources.lines,
         about=about,
-        paint=terminal.paint,
         base=os.getcwd(),
-        width=width,
         version=__version__,
-        **({"link": terminal.link} if links else {}),
+        skipped=[f"{path}: {why}" for path, why in {**outcome.wrong, **outcome.skipped}.items()],
     )
+    emit(lambda view: _rendered(outcome, settings, view), view, settings.output_file, color)
+
+
+def _rendered(outcome: Outcome, settings: Settings, view: View) -> str:
+    """The findings in the format that was asked for."""
+    from bnlint import report
+    from bnlint.report import _statistics
+
+    form = report.load(settings.output_format)
+    closing = report.summary(outcome.findings, outcome.checked, view, outcome.known)
     if settings.statistics:
         text = _statistics.render(outcome.findings, view, settings.output_format)
     else:
-        text = form.render(outcome.findings, view)
-    closing = form.SUMMARY and not settings.quiet and outcome.checked
-    return text + (report.summary(outcome.findings, outcome.checked, view, outcome.known) if closing else "")
+        text = form.render(outcome.findings, replace(view, closing=click.unstyle(closing)))
+    wanted = form.SUMMARY and not settings.quiet and outcome.checked
+    return text + (closing if wanted else "")
 
 
 def status(outcome: Outcome, settings: Settings) -> int:

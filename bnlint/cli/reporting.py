@@ -10,9 +10,13 @@ import click
 from bnlint.cli import FINDINGS, WRONG, save, say, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Callable, Sequence
 
-    from bnlint.report import Report
+    from bnlint.report import Report, View
+
+OUTPUT = ("-", "/dev/stdout")
+"""Names of standard output."""
 
 
 def require_format(name: str) -> None:
@@ -34,6 +38,24 @@ def _require(option: str, word: str, known: Sequence[str]) -> None:
         raise click.UsageError(f"{option}: {word} is none of {', '.join(known)}")
 
 
+def emit(
+    rendered: Callable[[View], str],
+    view: View,
+    target: str | os.PathLike[str] | None,
+    color: bool | None,  # noqa: FBT001  None leaves it to the terminal
+) -> None:
+    """Write what a view shows to where it was asked for: to a terminal in its width, or to a file."""
+    view = replace(view, paint=terminal.paint, width=terminal.WIDTH)
+    if target is None or str(target) in OUTPUT:
+        view = replace(view, width=terminal.width())
+        if terminal.follows_links():
+            view = replace(view, link=terminal.link)
+        click.echo(rendered(view), nl=False, color=terminal.colors(color))
+        return
+    text = rendered(view)
+    save(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
+
+
 def show(
     found: Report,
     output_format: str,
@@ -43,27 +65,33 @@ def show(
     """Say what was skipped, and show the findings, unless nothing could be looked at."""
     from bnlint import report
 
+    blind = _blind(found)
     for line in found.skipped:
-        say(f"skipped: {line}" if found.checked else line)
-    if not found.checked:
+        say(line if blind else f"skipped: {line}")
+    if blind:
         return
     form = report.load(output_format)
-    view = replace(found.view, paint=terminal.paint, width=terminal.WIDTH if target else terminal.width())
-    if terminal.follows_links() and not target:
-        view = replace(view, link=terminal.link)
-    closing = report.summary(found.findings, found.checked, view, noun=found.noun) if form.SUMMARY else ""
-    text = form.render(found.findings, view) + closing
-    if target:
-        save(target, (text if color else click.unstyle(text)).encode("utf-8", "backslashreplace"))
-    else:
-        click.echo(text, nl=False, color=terminal.colors(color))
+
+    def rendered(view: View) -> str:
+        closing = report.summary(found.findings, found.checked, view, noun=found.noun)
+        return form.render(found.findings, view) + (closing if form.SUMMARY else "")
+
+    emit(rendered, found.whole(), target, color)
 
 
-def status(found: Report, fail_on: str) -> int:
-    """The exit status: findings from a severity on, or nothing that could be looked at."""
-    from bnlint.finding import SEVERITIES
+def status(found: Report, fail_on: str, *, exit_zero: bool = False) -> int:
+    """The exit status: findings from a severity on, or nothing that could be looked at.
 
-    grave = [*SEVERITIES][[*SEVERITIES].index(fail_on) :] if fail_on in SEVERITIES else []
-    if not found.checked:
+    `exit_zero` is about findings, as in `lint`.
+    """
+    from bnlint.report import as_grave_as
+
+    if _blind(found):
         return WRONG
-    return FINDINGS if any(finding.severity in grave for finding in found) else 0
+    grave = as_grave_as(fail_on)
+    return FINDINGS if any(one.severity in grave for one in found) and not exit_zero else 0
+
+
+def _blind(found: Report) -> bool:
+    """Was there nothing that could be looked at?"""
+    return not found.checked and not found.findings

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnlint.progress import is_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -86,11 +88,3 @@ def follows_links() -> bool:
         or any(sign in env for sign in _LINKING_SIGNS)
         or (vte.isdecimal() and int(vte) >= _VTE)
     )
-
-
-def is_terminal(stream: Any) -> bool:
-    """Is somebody looking?"""
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):
-        return False

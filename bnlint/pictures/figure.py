@@ -6,10 +6,11 @@ import io
 import math
 import re
 import textwrap
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.picture import ORDER
-from bnlint.pictures.scales import counts, edges
+from bnlint.pictures.scales import brief, counts, edges, spanning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,14 @@ WIDE: Final = 42
 """Letters of a legend that fit into one line."""
 TITLE: Final = 46
 """Letters of a title that fit into one line."""
+LETTERS: Final = 60
+"""Letters of the names of bars that fit below them."""
+LABELED: Final = 16
+"""Bars of which each can have its number above it."""
+NARROWEST: Final = 3
+"""Bars that fill the width; fewer are no wider than these."""
+CELLS: Final = 150
+"""Points of a cloud that can be told apart along each axis."""
 FEW: Final = 40
 """Points of a line that are worth a marker each."""
 
@@ -56,6 +65,15 @@ STYLE: Final[dict[str, Any]] = {
 }
 
 
+def drawable() -> bool:
+    """Can matplotlib be imported?"""
+    try:
+        import matplotlib  # noqa: F401, ICN001
+    except ImportError:
+        return False
+    return True
+
+
 def save(pictures: Sequence[Picture], target: str) -> bytes:
     """All pictures in one file of the type that the name of the target ends with, PNG or SVG."""
     kind = target.rpartition(".")[2].lower()
@@ -66,9 +84,17 @@ _NO_DATE: Final = {"Date": None}
 
 
 def inline(picture: Picture, salt: str) -> str:
-    """The picture as an SVG element; `salt` keeps its ids apart from those of its neighbours on the page."""
+    """The picture as an SVG element, which takes its style from the page.
+
+    `salt` keeps its ids apart from those of its neighbours.
+    """
     text = _saved([picture], "svg", salt=salt, transparent=True, metadata=_NO_DATE).decode()
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>",
+        "",
+        text[text.index("<svg") :],
+        flags=re.DOTALL,
+    )
     text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
     text = re.sub(
         r'<g id="[^"]*">', "<g>", text
@@ -84,7 +110,8 @@ def _saved(pictures: Sequence[Picture], kind: str, salt: str = "bnlint", **optio
 
     buffer = io.BytesIO()
     style: dict[Any, Any] = {**STYLE, "svg.hashsalt": salt}
-    with rc_context(style):
+    with rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # what shows the SVG has fonts of its own
         _figure(pictures).savefig(buffer, format=kind, **options)
     return buffer.getvalue()
 
@@ -106,15 +133,18 @@ def _figure(pictures: Sequence[Picture]) -> Figure:
 
 def _draw(axes: Axes, picture: Picture) -> None:
     """One picture."""
-    axes.set_xlabel(picture.x)
-    axes.set_ylabel(picture.y)
+    axes.set_xlabel(_plain(picture.x))
+    axes.set_ylabel(_plain(picture.y))
     if picture.logarithmic:
         axes.set_yscale("log")
+    if picture.logarithmic_x:
+        axes.set_xscale("log")
     {"lines": _lines, "scatter": _scatter, "bars": _bars, "histogram": _histogram}[picture.kind](
         axes, picture
     )
+    _widen(axes)
     rows = len(picture.series) if sum(len(one.label) for one in picture.series) > WIDE else 1
-    axes.set_title(textwrap.fill(picture.title, TITLE), loc="left", pad=6 + 15 * rows)
+    axes.set_title(_plain(textwrap.fill(picture.title, TITLE)), loc="left", pad=6 + 15 * rows)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -124,49 +154,89 @@ def _draw(axes: Axes, picture: Picture) -> None:
     )
 
 
+def _widen(axes: Axes) -> None:
+    """Give a logarithmic axis a decade at least, and numbers for whole decades only: more are crowded."""
+    from matplotlib.ticker import NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() != "log":
+            continue
+        axis.set_minor_formatter(NullFormatter())
+        low, high = axis.get_view_interval()
+        if 0 < low < high < 10 * low:
+            scale = spanning((low, high), logarithmic=True)
+            axis.set_view_interval(scale.least, scale.most, ignore=True)
+
+
+def _plain(text: str) -> str:
+    """A text of which no sign is mathematics."""
+    return text.replace("$", r"\$")
+
+
 def _lines(axes: Axes, picture: Picture) -> None:
     for one in picture.series:
         few = len(one.y) <= FEW and one.side != "truth"
-        _plot(axes, one, DASHES[one.side], MARKERS[one.side] if few else "")
+        _plot(axes, one, picture.points(one), DASHES[one.side], MARKERS[one.side] if few else "")
 
 
 def _scatter(axes: Axes, picture: Picture) -> None:
     for one in picture.series:
-        truth = one.side == "truth"
-        _plot(axes, one, DASHES["truth"] if truth else "", "" if truth else MARKERS[one.side])
+        points = picture.points(one)
+        if one.side == "truth":
+            _plot(axes, one, points, DASHES["truth"], "")
+        else:
+            _plot(axes, one, _apart(points, picture), "", MARKERS[one.side])
 
 
-def _plot(axes: Axes, one: Series, dashes: str, marker: str) -> None:
+def _apart(points: Sequence[tuple[float, float]], picture: Picture) -> list[tuple[float, float]]:
+    """Points of which none lies on another: thousands of channels make a cloud, not a larger file."""
+    across = spanning((x for x, _ in points), logarithmic=picture.logarithmic_x)
+    up = spanning((y for _, y in points), logarithmic=picture.logarithmic)
+    cells = {(round(across.share(x) * CELLS), round(up.share(y) * CELLS)): (x, y) for x, y in points}
+    return list(cells.values())
+
+
+def _plot(axes: Axes, one: Series, points: Sequence[tuple[float, float]], dashes: str, marker: str) -> None:
     """The points of a series, joined where there are dashes for it; the right ones lie on top."""
     from matplotlib.ticker import MaxNLocator
 
-    x, y = zip(*one.points, strict=True)
-    if all(float(value).is_integer() for value in x):  # steps, epochs: there is no half of one
+    x, y = [x for x, _ in points], [y for _, y in points]
+    if axes.get_xscale() == "linear" and all(float(value).is_integer() for value in x):
+        # steps, epochs: there is no half of one
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     look: dict[str, Any] = {
         "color": COLORS[one.side],
         "zorder": 2 + ORDER.index(one.side),
-        "label": one.label,
+        "label": _plain(one.label),
     }
     axes.plot(x, y, linestyle=dashes, marker=marker, markersize=4, linewidth=1.4, **look)
 
 
 def _bars(axes: Axes, picture: Picture) -> None:
+    number = len(picture.categories)
     width = 0.8 / len(picture.series)
-    for number, one in enumerate(picture.series):
-        places = [place + (number - (len(picture.series) - 1) / 2) * width for place in range(len(one.y))]
+    for index, one in enumerate(picture.series):
+        heights = [value if math.isfinite(value) else 0.0 for value in one.y]
+        places = [place + (index - (len(picture.series) - 1) / 2) * width for place in range(number)]
         bars = axes.bar(
             places,
-            one.y,
+            heights,
             width,
             color=COLORS[one.side],
             edgecolor="white",
             hatch=HATCHES[one.side],
-            label=one.label,
+            label=_plain(one.label),
         )
-        axes.bar_label(bars, [f"{value:.3g}" for value in one.y], fontsize=8, padding=1)
-    axes.set_xticks(range(len(picture.categories)), picture.categories)
+        if number * len(picture.series) <= LABELED:
+            axes.bar_label(bars, [brief(value) for value in one.y], fontsize=8, padding=1)
+    stride = math.ceil(sum(len(name) + 1 for name in picture.categories) / LETTERS) or 1
+    axes.set_xticks(range(0, number, stride), [_plain(name) for name in picture.categories[::stride]])
     axes.margins(y=0.1)
+    room = max(0.0, (NARROWEST - number) / 2)
+    axes.set_xlim(-0.5 - room, number - 0.5 + room)
+    if picture.logarithmic:
+        lowest = spanning((value for one in picture.series for value in one.y), logarithmic=True).least
+        axes.set_ylim(bottom=lowest / 2)
 
 
 def _histogram(axes: Axes, picture: Picture) -> None:
@@ -181,5 +251,5 @@ def _histogram(axes: Axes, picture: Picture) -> None:
             facecolor=COLORS[one.side],
             edgecolor=COLORS[one.side],
             hatch=HATCHES[one.side],
-            label=one.label,
+            label=_plain(one.label),
         )

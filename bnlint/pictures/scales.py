@@ -56,6 +56,13 @@ def spanning(values: Iterable[float], *, logarithmic: bool = False, zero: bool =
     return Scale(least, most)
 
 
+def brief(value: float) -> str:
+    """A number in few signs: whole ones as they are, others with three digits."""
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.3g}"
+
+
 def edges(samples: Iterable[Sequence[float]], number: int) -> list[float]:
     """The borders of bins of one round width that hold all values."""
     scale = spanning(value for values in samples for value in values)

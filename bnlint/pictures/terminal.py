@@ -8,13 +8,13 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Final
 
 from bnlint.picture import ORDER
-from bnlint.pictures.scales import Scale, counts, edges, spanning
+from bnlint.pictures.scales import Scale, brief, counts, edges, spanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bnlint.demonstration import Shown
-    from bnlint.picture import Picture, Series, Side
+    from bnlint.picture import Picture, Side
 
 MARKS: Final[dict[Side, str]] = {"wrong": "x", "right": "o", "truth": "·"}
 BARS: Final[dict[Side, str]] = {"wrong": "▒", "right": "█", "truth": "·"}
@@ -90,8 +90,8 @@ class _Canvas:
 def _plane(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> Iterator[str]:
     """Values over x, on a canvas between two axes."""
     ordered = sorted(picture.series, key=lambda one: ORDER.index(one.side))
-    points = [_finite(one, logarithmic=picture.logarithmic) for one in ordered]
-    across = spanning(x for found in points for x, _ in found)
+    points = [picture.points(one) for one in ordered]
+    across = spanning((x for found in points for x, _ in found), logarithmic=picture.logarithmic_x)
     up = spanning((y for found in points for _, y in found), logarithmic=picture.logarithmic)
     ticks = up.ticks(5)
     labels = dict(
@@ -115,10 +115,6 @@ def _plane(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> 
     yield f"{'':{margin}}  {picture.x:^{canvas.width}}"
 
 
-def _finite(one: Series, *, logarithmic: bool) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in one.points if math.isfinite(y) and (y > 0 or not logarithmic)]
-
-
 def _below(scale: Scale, width: int) -> str:
     """The numbers below an axis, each with its middle where it belongs, as far as there is room."""
     line = ""
@@ -137,7 +133,7 @@ def _bars(picture: Picture, columns: int, paint: Callable[[str, str], str]) -> I
     """For each category a bar of each series, and its value behind it."""
     values = [value for one in picture.series for value in one.y]
     scale = spanning(values, logarithmic=picture.logarithmic, zero=not picture.logarithmic)
-    texts = {value: f"{value:.3g}" for value in values}
+    texts = {value: brief(value) for value in values}
     names = [one.label for one in picture.series]
     left, middle = max(map(len, picture.categories)), max(map(len, names))
     room = max(columns - left - middle - 5 - max(map(len, texts.values())), 10)

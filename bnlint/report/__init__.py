@@ -15,10 +15,11 @@ import importlib
 import os
 import pkgutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bnlint.finding import SEVERITIES
+from bnlint.report._excerpt import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,8 @@ class View:
     `lines(where)` are those of the file, or of the notebook's cell, that a place is in. `about(code)`
     tells of a rule. `paint(text, style)` knows the styles of `STYLES`, and `link(text, url)` makes a
     text lead somewhere. `base` is the folder that paths are shown relative to. `width` is that of
-    the terminal, in columns. `version` is bnlint's.
+    the terminal, in columns. `version` is bnlint's. What was `skipped` and the `closing` line are for
+    formats that are documents of their own.
     """
 
     lines: Callable[[Where], Sequence[str]] = _no_source
@@ -67,6 +69,8 @@ class View:
     base: str = ""
     width: int = 100
     version: str = ""
+    skipped: Sequence[str] = ()
+    closing: str = ""
 
     def code(self, code: str) -> str:
         """The code of a rule as it is shown: it leads to the rule's page."""
@@ -134,23 +138,32 @@ def count(number: int, noun: str) -> str:
     )
 
 
+def as_grave_as(severity: str) -> tuple[Severity, ...]:
+    """The severities from one on; raises `ValueError` for what is none."""
+    known: tuple[str, ...] = SEVERITIES
+    if severity not in known:
+        raise ValueError(f'"{severity}" is no severity: those are {", ".join(known)}')
+    return SEVERITIES[known.index(severity) :]
+
+
 class FindingsError(Exception):
     """Raised by `Report.raise_for_findings`; its text is the report."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What bnlint found, and what it could not look at.
 
     `skipped` holds a line for each thing that was not looked at: silence about it would read as
-    "passed". `checked` counts what was, each of which is a `noun`. Iterating gives the findings;
-    `print(report)` shows them as the command line does.
+    "passed". `checked` counts what was, each of which is a `noun`. Iterating gives the findings, `len` their
+    number; `print(report)` shows them in the width of the terminal, and a notebook as a page. A report is
+    neither true nor false: that nothing was found says little where much was skipped.
     """
 
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
     checked: int = 0
-    view: View = field(default_factory=View, repr=False)
+    view: View = field(default_factory=View)
     noun: str = "file"
 
     def __iter__(self) -> Iterator[Finding]:
@@ -159,17 +172,62 @@ class Report:
     def __len__(self) -> int:
         return len(self.findings)
 
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a Report is neither true nor false: ask for len(report), report.skipped or "
+            "report.raise_for_findings()"
+        )
+
+    def __repr__(self) -> str:
+        said = [self._closing().strip().rstrip("."), f"{len(self.skipped)} skipped" if self.skipped else ""]
+        return f"<Report: {'; '.join(filter(None, said))}>"
+
     def __str__(self) -> str:
-        text = load("full").render(self.findings, self.view)
-        skipped = "".join(f"skipped: {line}\n" for line in self.skipped)
-        closing = summary(self.findings, self.checked, self.view, noun=self.noun)
-        return (text + skipped + ("" if self.skipped and not self.checked else closing)).rstrip("\n")
+        from shutil import get_terminal_size  # slow to import, and most reports are not printed
+
+        live = any(one.where.module is not None for one in self.findings)
+        view = replace(self.view, width=get_terminal_size((self.view.width, 24)).columns)
+        text = load("table" if live else "full").render(self.findings, view)
+        skipped = "".join(f"skipped: {visible(line)}\n" for line in self.skipped)
+        return (text + skipped + self._closing()).rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from bnlint.report import html
+
+        return html.part(self.findings, self.whole())
 
     def to_json(self) -> str:
         """The findings as `--output-format json` gives them."""
         return load("json").render(self.findings, self.view)
 
-    def raise_for_findings(self) -> None:
-        """Raise `FindingsError` if there is any finding, or if nothing could be looked at."""
-        if self.findings or (self.skipped and not self.checked):
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A page that needs nothing else, with pictures where matplotlib is installed; `path` keeps it.
+
+        Raises `OSError` where it cannot be written.
+        """
+        text = load("html").render(self.findings, self.whole())
+        if path is not None:
+            from bnlint.writing import write
+
+            write(path, text.encode("utf-8", "replace"))
+        return text
+
+    def raise_for_findings(self, fail_on: Severity = "info") -> None:
+        """Raise `FindingsError` if a finding is as grave as `fail_on`, or if nothing could be looked at.
+
+        Raises `ValueError` for what is no severity.
+        """
+        grave = as_grave_as(fail_on)
+        if any(one.severity in grave for one in self.findings) or (self.skipped and not self.checked):
             raise FindingsError(str(self))
+
+    def whole(self) -> View:
+        """The view for formats that are documents of their own."""
+        return replace(self.view, skipped=self.skipped, closing=self._closing())
+
+    def _closing(self) -> str:
+        """The closing line; none where nothing could be looked at."""
+        if self.skipped and not self.checked:
+            return ""
+        return summary(self.findings, self.checked, self.view, noun=self.noun)

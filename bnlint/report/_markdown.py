@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from textwrap import dedent
 
-_HEADING = re.compile(r"^(\S.*)\n-{3,}$", re.MULTILINE)
+HEADING = re.compile(r"^(\S.*)\n-{3,}$", re.MULTILINE)
 _CODE = re.compile(r"^ {4}.*(?:\n+ {4}.*)*", re.MULTILINE)
 
 
 def markdown(documentation: str) -> str:
     """Headings below that of the page, and code that is known to be Python."""
     text = _CODE.sub(lambda code: f"```python\n{dedent(code[0])}\n```", documentation.strip())
-    return _HEADING.sub(r"## \1\n", text) + "\n"
+    return HEADING.sub(r"## \1\n", text) + "\n"
 
 
 def first_section(documentation: str) -> str:
     """The first paragraph below the first heading, on one line; empty if there is none."""
-    heading = _HEADING.search(documentation)
+    heading = HEADING.search(documentation)
     if heading is None:
         return ""
     paragraph, _, _ = documentation[heading.end() :].strip().partition("\n\n")

@@ -17,8 +17,13 @@ SUMMARY = True
 
 
 def render(findings: Sequence[Finding], view: View) -> str:
-    """`path:row:column: BN301 [warning] tiny-batch: message`."""
-    return "".join(f"{headline(finding, view)} {visible(finding.message)}\n" for finding in findings)
+    """`path:row:column: BN301 [warning] tiny-batch: message`, in which a layer of a live model is named."""
+    return "".join(f"{headline(finding, view)} {_said(finding)}\n" for finding in findings)
+
+
+def _said(finding: Finding) -> str:
+    layer = f"layer {finding.where.module}: " if finding.where.module else ""
+    return visible(layer + finding.message)
 
 
 def headline(finding: Finding, view: View) -> str:

@@ -16,7 +16,7 @@ from bnlint.trace.calling import caller
 from bnlint.trace.guard import unmarked
 from bnlint.trace.layers import copied, is_scripted, is_unbuilt
 from bnlint.trace.live import Live
-from bnlint.trace.locate import Places
+from bnlint.trace.locate import Origin, Places
 from bnlint.trace.overrides import overrides
 from bnlint.trace.passes import Run, Seen, look
 from bnlint.trace.record import leaves
@@ -24,7 +24,6 @@ from bnlint.trace.statistics import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from bnlint.trace.batches import Source
 
@@ -42,14 +41,13 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for; `frame` is the code that asks, `factory` the function that built the model, if one did."""
+    """What is asked for, of how many batches at most, and by whom."""
 
     stage: Stage
     forward: Callable[[Any, Any], Any] | None
     most: int
-    frame: FrameType | None
     progress: Callable[[float, str], None]
-    factory: Any = None
+    origin: Origin
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -89,7 +87,7 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
         if not evaluated and not core.training and any(one.requires_grad for one in core.parameters()):
             core.train()  # as the loop that is about to come does
         seen = look(run, loader, request.most, request.progress, evaluated=evaluated)
-        live = Live(core, Places(core, request.frame, request.factory))
+        live = Live(core, Places(core, request.origin))
         facts = _facts(live, model, source, seen)
         return Traced(facts, tuple(_skipped(live, source, seen)), len(live.norms))
 

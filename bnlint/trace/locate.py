@@ -75,15 +75,23 @@ def _nth(positions: Iterator[Any], number: int) -> tuple[int | None, int | None,
     return (None, None, None, None)
 
 
-class Places:
-    """Where the layers of one model are built. `caller` is the frame that asked for the check."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who knows where a model and its loader are written: the code that asks, or the functions that made them."""
 
-    def __init__(self, model: nn.Module, caller: FrameType | None, factory: Any = None) -> None:
-        self._model = model
+    frame: FrameType | None = None
+    model: Any = None
+    loader: Any = None
+
+
+class Places:
+    """Where the layers of one model are built."""
+
+    def __init__(self, model: nn.Module, origin: Origin) -> None:
         self._modules = dict(model.named_modules(remove_duplicate=False))
-        self.check = _line(caller)
-        self._root = _returned(factory) if factory is not None else _passed(caller, 0)
-        self.loader = _passed(caller, 1)
+        self.check = _asked(origin)
+        self._root = _passed(origin.frame, 0) or _returned(origin.model)
+        self._loader = _passed(origin.frame, 1) or _returned(origin.loader)
 
     def built(self, path: str) -> Where:
         """The place that builds the layer at this path."""
@@ -92,13 +100,9 @@ class Places:
             return found.where(path)
         return replace(self.check, module=path)
 
-    def model(self) -> Where:
-        """The place that builds the model."""
-        return self._root.where() if self._root is not None else self.check
-
     def feeding(self) -> Where:
         """The place that builds the loader."""
-        return self.loader.where() if self.loader is not None else self.check
+        return self._loader.where() if self._loader is not None else self.check
 
     def _expression(self, path: str) -> Expression | None:
         """The innermost expression that is known to build what stands at a path."""
@@ -246,7 +250,9 @@ def _class(filename: str, qualname: str) -> ast.ClassDef | None:
 
 def _returned(factory: Any) -> Expression | None:
     """What a function returns, if it is one expression."""
-    code: CodeType | None = getattr(inspect.unwrap(factory), "__code__", None) if callable(factory) else None
+    if not inspect.isfunction(factory):
+        return None
+    code: CodeType | None = getattr(inspect.unwrap(factory), "__code__", None)
     filename = _file(factory) if code is not None else None
     if code is None or filename is None:
         return None
@@ -346,8 +352,14 @@ def _function(filename: str, row: int, name: str) -> ast.FunctionDef | ast.Async
     return None
 
 
-def _line(caller: FrameType | None) -> Where:
-    """The line of the user's that called."""
-    if caller is None:
-        return Where("<unknown>")
-    return Where(caller.f_code.co_filename, caller.f_lineno or 1)
+def _asked(origin: Origin) -> Where:
+    """The line that asks for the check, or that begins what made the model."""
+    if origin.frame is not None:
+        return Where(origin.frame.f_code.co_filename, origin.frame.f_lineno or 1)
+    code = getattr(origin.model, "__code__", None)
+    if code is not None:
+        return Where(code.co_filename, code.co_firstlineno)
+    cls = origin.model if isinstance(origin.model, type) else type(origin.model)
+    filename = _file(cls)
+    node = None if filename is None else _class(filename, cls.__qualname__)
+    return Where(filename or f"<{cls.__module__}>", node.lineno if node is not None else 1)
