@@ -31,23 +31,23 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", CASES)
-def test_the_model_runs(name, mode):
-    """A label is fair only if the model does what its author meant; two batches of it, run plainly."""
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.raises])
+def test_the_model_runs(name):
+    """A label is fair only if the model does what its author meant; some batches of it, run plainly."""
     case = CASES[name]
     with warnings.catch_warnings(), case.around(), torch.compiler.set_stance("force_eager"):
         warnings.simplefilter("ignore")
         model, loader = made(case)
         forward = case.keywords(model).get("forward", call)
-        model.train() if mode == "train" else model.eval()
-        raised = None
-        try:
-            for batch in islice(loader, 4):
-                forward(model, batch)
-        except (RuntimeError, ValueError, *case.raises) as problem:
-            raised = problem
-    assert (raised is not None) == (mode in case.broken or case.raises != ()), raised
+        batches, broken = list(islice(loader, 4)), []
+        for mode in ("train", "eval"):
+            model.train(mode == "train")
+            try:
+                for batch in batches:
+                    forward(model, batch)
+            except (RuntimeError, ValueError):
+                broken.append(mode)
+    assert broken == case.broken.split()
 
 
 def test_labels_name_rules_of_the_run_engine():

@@ -313,7 +313,7 @@ def images_with_noise():
     return Net(), images()
 
 
-@CASES(may="BN106")
+@CASES()
 def instances_by_a_view_of_the_batch():
     class AdaIN(nn.Module):
         def __init__(self, features):
@@ -426,6 +426,24 @@ def batches_sorted_by_class():
     samples = TensorDataset(centres[labels] + torch.randn(480, 10), labels)
     net = fitted(MLP(), DataLoader(samples, batch_size=32, shuffle=True), epochs=4, rate=0.05)
     return net.eval(), DataLoader(samples, batch_size=32)
+
+
+@CASES(arguments=EVAL)
+def slightly_other_data_is_evaluated():
+    net = settled(Classifier(), images(32, batches=6))
+    return net, [(1.1 * x + 0.1, y) for x, y in images()]
+
+
+@CASES(arguments=EVAL)
+def features_with_heavy_tails():
+    loader = [(x**3, y) for x, y in vectors(32, batches=30)]
+    return settled(MLP(), loader[:20]), loader[20:]
+
+
+@CASES(may="BN408")
+def pretrained_on_other_data_and_trained_on():
+    net = settled(Classifier(), [(x + 3, y) for x, y in images()])
+    return net.train(), images()
 
 
 @CASES(arguments=EVAL)

@@ -58,12 +58,11 @@ def made(case: Case) -> tuple[nn.Module, Iterable[Any]]:
 
 
 def names(finding: Any, path: str) -> bool:
-    """Does a finding name the layer at a path, as its place or in words?"""
-    said = [finding.where.module or "", finding.message]
-    for step in finding.evidence:
-        said += [step.where.module or "", step.message]
-    pattern = re.compile(rf"(?<![\w])(?:\w+\.)*{re.escape(path)}(?![\w])")
-    return any(pattern.search(text) for text in said)
+    """Does a finding name the layer at a path, as its place or between backquotes?"""
+    places = (finding.where, *(step.where for step in finding.evidence))
+    words = (finding.message, *(step.message for step in finding.evidence))
+    named = [place.module or "" for place in places] + re.findall(r"`([\w.]+)`", " ".join(words))
+    return any(f".{name}".endswith(f".{path}") for name in named)
 
 
 def is_found(label: str, findings: Iterable[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -20,6 +20,14 @@ HOOKS = (
     "_load_state_dict_pre_hooks",
 )
 SETTINGS = ("momentum", "eps", "affine", "track_running_stats", "num_features", "p")
+
+
+def contents(cell: CellType) -> Any:
+    """What a closure holds, None where nothing yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def within(owner: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -39,7 +47,7 @@ def within(owner: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
         case list() | tuple():
             parts = dict(enumerate(owner))
         case FunctionType(__closure__=tuple() as cells):
-            parts = dict(enumerate(cell.cell_contents for cell in cells))
+            parts = dict(enumerate(map(contents, cells)))
         case _:
             return
     for name, part in list(parts.items()):
@@ -62,10 +70,14 @@ def of_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def of_module(module: nn.Module) -> tuple[Any, ...]:
-    """The mode, the settings and the hooks of a module, and the names of its attributes."""
+    """The mode, the settings and the hooks of a module, and the names of its attributes.
+
+    Those of a scripted part are left out: its first forward adds some, whoever makes it.
+    """
     hooks = tuple(tuple(getattr(module, name, None) or ()) for name in HOOKS)
     settings = tuple(vars(module).get(name) for name in SETTINGS)
-    return module.training, type(module), settings, hooks, tuple(vars(module))
+    names = () if isinstance(module, torch.jit.ScriptModule) else tuple(vars(module))
+    return module.training, type(module), settings, hooks, names
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:
@@ -88,10 +100,9 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
 def same(one: Any, other: Any) -> bool:
     """Are two marks the same, tensors by value and NaN like NaN?"""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        floats = one.is_floating_point()
-        return one.shape == other.shape and torch.equal(
-            torch.nan_to_num(one) if floats else one, torch.nan_to_num(other) if floats else other
-        )
+        if one.shape != other.shape or not one.is_floating_point():
+            return torch.equal(one, other)
+        return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
     if isinstance(one, tuple) and isinstance(other, tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)

@@ -42,7 +42,8 @@ def train_mode_under_no_grad():
 
 @CASES("BN101", around=torch.inference_mode, arguments=EVAL, may="BN406")
 def train_mode_under_inference_mode():
-    return MLP(), vectors()
+    with torch.inference_mode(mode=False):
+        return MLP(), vectors()
 
 
 @CASES("BN101@block.1", arguments=EVAL)

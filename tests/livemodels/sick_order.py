@@ -225,6 +225,15 @@ def activation_before_sync_batchnorm():
 
 
 @CASES("BN202")
+def batchnorm_called_by_its_call():
+    class Net(Ordered):
+        def forward(self, x):
+            return self.head(self.bn.__call__(self.conv(x).relu()))
+
+    return Net(), images()
+
+
+@CASES("BN202")
 def batchnorm_called_by_its_forward():
     class Net(Ordered):
         def forward(self, x):

@@ -358,9 +358,11 @@ def inputs_that_are_shifted():
 @CASES("BN408", arguments=EVAL)
 def statistics_of_class_sorted_batches():
     centres = 4 * torch.randn(5, 10)
-    labels = torch.arange(5).repeat_interleave(160)
-    samples = TensorDataset(centres[labels] + torch.randn(800, 10), labels)
-    net = fitted(MLP(), DataLoader(samples, batch_size=16), epochs=3)  # the last ten batches are of one class
+    labels = torch.arange(5).repeat_interleave(320)
+    samples = TensorDataset(centres[labels] + torch.randn(1600, 10), labels)
+    net = fitted(
+        MLP(), DataLoader(samples, batch_size=16), epochs=1, rate=0.01
+    )  # the last 20 are of one class
     return net.eval(), DataLoader(samples, batch_size=32, shuffle=True)
 
 
