@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import random
 import threading
 import types
@@ -628,6 +629,16 @@ def test_a_module_that_is_registered_nowhere_is_adopted() -> None:
     assert before.differences(Fingerprint(student, teacher)) == []
 
 
+def test_what_was_kept_first_has_the_last_word() -> None:
+    whole, model, other = torch.zeros(8), nn.Identity(), nn.Identity()
+    model.part, other.whole = whole[2:4], whole
+    with unmarked(model) as guard:
+        model.part.fill_(5)
+        guard.adopt(other)
+        whole.fill_(6)
+    assert whole.tolist() == [0] * 8
+
+
 def test_to_adopt_is_seen_by_no_function_mode() -> None:
     seen = []
 
@@ -700,6 +711,32 @@ def test_bytes_that_are_shared_are_copied_once() -> None:
     assert storages.keep(torch.zeros(0)) == []
 
 
+def test_the_copies_are_gone_afterwards_though_an_exception_is_held() -> None:
+    model, odd = nn.Linear(1, 1), 24_690
+    model.data = torch.zeros(odd)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="1 copies") as held, unmarked(model):
+            raise_(ValueError(f"{copies(odd)} copies"))
+        assert held.traceback
+        assert copies(odd) == 0
+    finally:
+        gc.enable()
+
+
+def raise_(problem):
+    raise problem
+
+
+def copies(size: int) -> int:
+    """Copies of the values of a tensor of so many floats, in words."""
+    tensors = [one for one in gc.get_objects() if type(one) is torch.Tensor]
+    return sum(
+        one.dtype is torch.int64 and one.numel() == size // 2 and not one._is_view() for one in tensors
+    )
+
+
 def test_a_large_container_keeps_its_items_and_not_theirs() -> None:
     model = nn.Identity()
     model.samples, model.few = [{"n": n} for n in range(10_001)], [{"n": n} for n in range(10_000)]
@@ -715,20 +752,36 @@ LOADERS = {
     "batch sampler": lambda data: DataLoader(
         data, batch_sampler=BatchSampler(RandomSampler(data, generator=torch.Generator()), 2, drop_last=False)
     ),
-    "home-made": lambda _: Cursor(),
+    "home-made": lambda _: Epochs(),
 }
+
+
+class Epochs:
+    def __init__(self):
+        self.epoch, self.drawn = 0, numpy.random.default_rng(0)
+
+    def __iter__(self):
+        self.epoch += 1
+        yield from self.drawn.random((9, 3))
+
+
+def test_an_iterator_is_left_alone() -> None:
+    source = iter(Cursor())
+    with unmarked(nn.Identity(), source):
+        next(source)
+    assert source.position == 1
 
 
 class Cursor:
     def __init__(self):
-        self.position, self.drawn = 0, numpy.random.default_rng(0)
+        self.position = 0
 
     def __iter__(self):
         return self
 
     def __next__(self):
         self.position += 1
-        return self.drawn.random(3)
+        return self.position
 
 
 @pytest.mark.parametrize("name", LOADERS)

@@ -21,6 +21,7 @@ from torch.utils.data import (
 )
 
 from bnlint.facts import Answer3
+from bnlint.trace.containers import put_back
 from bnlint.trace.keeper import Keeper, unseen
 from bnlint.trace.structure import arrays, article, fields, is_array, is_images, is_record
 
@@ -148,8 +149,9 @@ def _lent(value: object) -> Iterator[None]:
         yield
     finally:
         with unseen():
-            for undo in reversed(keeper.steps):
-                undo()
+            problems = put_back(keeper.steps)
+        if problems:
+            raise problems[0]
 
 
 def is_one_batch(loader: object) -> bool:

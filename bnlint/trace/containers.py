@@ -88,3 +88,18 @@ def _refill_slots(thing: object, held: dict[str, Any]) -> None:
 def _same(before: Any, now: Any) -> bool:
     """Are these the same objects, in the same order?"""
     return len(before) == len(now) and all(map(is_, before, now))
+
+
+def put_back(steps: list[Undo]) -> list[BaseException]:
+    """Undo all steps, the last one first: what was kept first has the last word. Gives what went wrong.
+
+    The steps are gone afterwards, and the copies with them, however long an exception holds on to frames.
+    """
+    problems: list[BaseException] = []
+    while steps:
+        undo = steps.pop()
+        try:
+            undo()
+        except BaseException as problem:
+            problems.append(problem)
+    return problems

@@ -44,7 +44,7 @@ def is_generator(cls: type) -> bool:
 def keep_loader(loader: object) -> list[Undo]:
     """The attributes of a loader and of its samplers, and the generators that these draw from.
 
-    The data set is left alone, and so is the iterator of persistent workers.
+    The data set is left alone, and so are iterators: what they hide could not be put back with the rest.
     """
     steps: list[Undo] = []
     for thing in _samplers(loader):
@@ -61,11 +61,8 @@ def _samplers(loader: object) -> list[object]:
     while todo:
         thing = todo.pop()
         held = getattr(thing, "__dict__", None)
-        if (
-            isinstance(held, dict)
-            and not isinstance(thing, (Tensor, Dataset))
-            and all(thing is not one for one in found)
-        ):
+        data = isinstance(thing, (Tensor, Dataset)) or hasattr(thing, "__next__")
+        if isinstance(held, dict) and not data and all(thing is not one for one in found):
             found.append(thing)
             todo += [held.get(name) for name in SAMPLERS]
     return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from bnlint.trace.containers import Undo
+from bnlint.trace.containers import put_back
 from bnlint.trace.generators import keep_loader
 from bnlint.trace.keeper import Keeper, unseen
 from bnlint.trace.process import keep_process
@@ -58,8 +58,8 @@ def unmarked(model: nn.Module, loader: object = None) -> Iterator[Guard]:
             raised = False
         finally:
             with unseen():
-                problems = _put_back(keeper.steps)
-            problems += _put_back(steps)
+                problems = put_back(keeper.steps)
+            problems += put_back(steps)
             for problem in problems:
                 if not isinstance(problem, Exception):  # an impatient user: all is put back by now
                     raise problem
@@ -69,19 +69,8 @@ def unmarked(model: nn.Module, loader: object = None) -> Iterator[Guard]:
 
 @contextmanager
 def _no_inference() -> Iterator[None]:
-    """Inference mode is off, and grad mode is as it is."""
+    """Inference mode is off, and grad mode is as it is; both are the same afterwards."""
     grad = torch.is_grad_enabled()
     with torch.inference_mode(mode=False):
         torch.set_grad_enabled(grad)
         yield
-
-
-def _put_back(steps: list[Undo]) -> list[BaseException]:
-    """Undo all steps, the last one first: what was kept first has the last word. Gives what went wrong."""
-    problems: list[BaseException] = []
-    for undo in reversed(steps):
-        try:
-            undo()
-        except BaseException as problem:
-            problems.append(problem)
-    return problems

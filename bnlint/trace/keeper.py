@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from collections import OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ DEPTH: Final = 4
 """How deep containers and plain objects are followed: an attribute of a module, and three levels in it."""
 
 LARGE: Final = 10_000
-"""A container of more items holds data: their order is kept, and what they hold is not."""
+"""A container of more items holds data: their order is kept; what they hold is not, modules apart."""
 
 Kept = tuple[list[Undo], Collection[Any]]
 """The steps that put a thing back, and what hangs on it."""
@@ -66,22 +66,22 @@ class Keeper:
             self._seen[id(thing)] = thing
             steps, parts = way(thing)
             self.steps += steps
+            if len(parts) > LARGE:
+                parts = [part for part in parts if issubclass(type(part), (nn.Module, nn.Parameter))]
             below = 1 if issubclass(cls, nn.Module) else depth + 1
-            if len(parts) <= LARGE:
-                queue.extend((part, below) for part in parts if self._way(type(part)) is not None)
+            queue.extend((part, below) for part in parts if self._way(type(part)) is not None)
 
     def _way(self, cls: type) -> Callable[[Any], Kept] | None:
         """How things of a class are kept, if at all."""
         if cls not in self._ways:
-            self._ways[cls] = self._tensor if issubclass(cls, Tensor) else _way(cls)
+            of_tensors = partial(_tensor, self._storages)
+            self._ways[cls] = of_tensors if issubclass(cls, Tensor) else _way(cls)
         return self._ways[cls]
 
-    def _tensor(self, tensor: Tensor) -> Kept:
-        steps, parts = _attributes(tensor)
-        try:
-            return keep_tensor(tensor, self._storages) + steps, (gradient(tensor), *parts)
-        except Exception:  # a class of tensors that knows few operations; what it wraps is in its attributes
-            return steps, parts
+
+def _tensor(storages: Storages, tensor: Tensor) -> Kept:
+    steps, parts = _attributes(tensor)
+    return keep_tensor(tensor, storages) + steps, (gradient(tensor), *parts)
 
 
 def _way(cls: type) -> Callable[[Any], Kept] | None:
@@ -183,7 +183,7 @@ WAYS: Final[tuple[tuple[Any, Callable[[Any], Kept]], ...]] = (
     (set, lambda thing: ([keep_set(thing)], ())),
     (tuple, lambda thing: ([], thing)),
     (MethodType, lambda method: ([], (method.__self__,))),
-    (functools.partial, lambda part: ([], (part.func, part.args, part.keywords))),
+    (partial, lambda part: ([], (part.func, part.args, part.keywords))),
     (FunctionType, _function),
 )
 """How things of each class are kept; the first that fits counts."""

@@ -55,12 +55,12 @@ def _set_cudnn(state: tuple[bool, ...]) -> None:
 
 def _default_device() -> torch.device | None:
     """The device that `torch.set_default_device` has set, if any."""
-    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)  # noqa: SLF001  # nothing public tells unset from "cpu"
+    threads = getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None)  # nothing public tells unset from "cpu"
+    context = getattr(threads, "device_context", None)
     return None if context is None else context.device
 
 
 SETTINGS: Final[tuple[tuple[Read, Write], ...]] = (
-    (torch.is_grad_enabled, torch.set_grad_enabled),
     (torch.is_anomaly_enabled, torch.set_anomaly_enabled),
     _autocast("cpu"),
     _autocast("cuda"),

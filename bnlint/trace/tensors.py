@@ -81,10 +81,14 @@ def keep_tensor(tensor: Tensor, storages: Storages) -> list[Undo]:
     """All of a tensor but its gradient's own values, which are those of another tensor.
 
     To be called, and undone, without function modes, grad mode and inference mode. A tensor whose values
-    cannot be reached (on the meta device, of an opaque layout, nested) keeps all the rest.
+    cannot be reached (on the meta device, of an opaque layout, nested) keeps all the rest; one of a class
+    that knows few operations is left to what its attributes hold.
     """
-    cls, alias, required = type(tensor), tensor.data, tensor.requires_grad
-    leaf, grad, shape = tensor.is_leaf, gradient(tensor), _geometry(tensor)
+    try:
+        alias, shape = tensor.data, _geometry(tensor)
+    except (RuntimeError, TypeError):
+        return []
+    cls, required, leaf, grad = type(tensor), tensor.requires_grad, tensor.is_leaf, gradient(tensor)
     version = None if tensor.is_inference() else _unsafe_preserve_version_counter(tensor)
 
     def undo() -> None:
