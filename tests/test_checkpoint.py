@@ -596,6 +596,8 @@ class TestAFileByItself:
 
     def test_a_state_beside_may_have_them(self):
         assert judged({"params": BARE, "ema": STATE}) == []
+        wrapped = {f"module._orig_mod.{name}": value for name, value in STATE.items()}
+        assert judged({"params": BARE, "ema": wrapped}) == []
         buffers = {name: value for name, value in STATE.items() if name not in BARE}
         assert judged({"params": BARE, "buffers": buffers}) == []
 
