@@ -8,10 +8,14 @@ writes them anew between their markers. `test_readme.py` holds the README to the
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 import os
 import re
+import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 EXAMPLE = "fixtures/bn101_missing_eval/bad_inline_test_block.py"
 SHOWN = "BN107"
+CHECKPOINT = "best.safetensors"
 LAYER = "fixtures.bn503_wrong_running_statistics.bad_keras_momentum:BatchNorm"
 
 
@@ -30,6 +35,9 @@ def generate(text: str) -> str:
     if importlib.util.find_spec("torch") is not None:
         parts["demo"] = output("demo", SHOWN, status=0)
         parts["conforms"] = output("conforms", LAYER)
+    with tempfile.TemporaryDirectory() as folder:
+        write_checkpoint(Path(folder, CHECKPOINT))
+        parts["checkpoint"] = output("checkpoint", CHECKPOINT, cwd=folder)
     for name, part in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
@@ -39,7 +47,25 @@ def generate(text: str) -> str:
     return text
 
 
-def output(*args: str, unsaid: Sequence[str] = (), status: int = 1) -> str:
+def write_checkpoint(path: Path) -> None:
+    """A file of safetensors: one layer without statistics, and one that a NaN has reached."""
+    ones = [1.0] * 4
+    layers = {
+        "conv1.weight": ones,
+        "bn1.weight": ones,
+        "bn1.num_batches_tracked": [100.0],
+        "bn2.running_mean": [0.1, 0.2, math.nan, 0.4],
+        "bn2.running_var": [1.5, 0.5, math.nan, 2.5],
+    }
+    table, data = {}, b""
+    for name, numbers in layers.items():
+        begin, data = len(data), data + struct.pack(f"<{len(numbers)}f", *numbers)
+        table[name] = {"dtype": "F32", "shape": [len(numbers)], "data_offsets": [begin, len(data)]}
+    text = json.dumps(table).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def output(*args: str, unsaid: Sequence[str] = (), status: int = 1, cwd: str | Path = ROOT) -> str:
     """What a command prints; it has to end so."""
     plain = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR"}}
     done = subprocess.run(
@@ -47,8 +73,8 @@ def output(*args: str, unsaid: Sequence[str] = (), status: int = 1) -> str:
         capture_output=True,
         encoding="utf-8",
         check=False,
-        cwd=ROOT,
-        env={**plain, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"},
+        cwd=cwd,
+        env={**plain, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT)},
     )
     if done.returncode != status or "Error" in done.stderr:
         raise ValueError(f"exit status {done.returncode}: {done.stderr}")

@@ -316,6 +316,38 @@ def test_every_instruction_that_calls_is_seen(attack, tmp_path, monkeypatch):
     assert all("is called when this file is unpickled: do not load it" in line for line in contents.skipped)
 
 
+def made(module, name, *, entries=b"", state=b""):
+    """An object of a class that is not installed here: what `object.__reduce_ex__` writes for it."""
+    return f"c{module}\n{name}\n)\x81".encode("latin-1") + entries + state
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        made("pytorch_lightning.utilities.parsing", "AttributeDict", entries=b"(S'lr'\nF0.1\nu"),
+        made("lightning.fabric.utilities.data", "AttributeDict", entries=b"S'lr'\nF0.1\ns"),
+        made("omegaconf.dictconfig", "DictConfig", state=b"}(S'_content'\n}S'_parent'\nNub"),
+        made("omegaconf.listconfig", "ListConfig", entries=b"(I1\nI2\ne"),
+        made("numpy.dtypes", "Float32DType"),
+        b"cpathlib\nPosixPath\n(S'a'\ntR",
+        b"ctypes\nSimpleNamespace\n)R}S'a'\nI1\nsb",
+    ],
+)
+def test_classes_that_are_known_to_be_data(value, tmp_path):
+    state = b"}(S'a'\n" + TENSOR + b"S'b'\n" + TENSOR + b"S'x'\n" + value + b"u."
+    contents = read(hand_written(tmp_path, state))
+    assert contents.skipped == ()
+    assert contents.states[0].tensors.keys() == {"a", "b"}
+
+
+def test_tensors_inside_of_foreign_objects_are_found(tmp_path):
+    inner = b"}(S'a'\n" + TENSOR + b"S'b'\n" + TENSOR + b"u"
+    value = made("mine", "Trainer", state=b"}S'net'\n" + inner + b"sb")
+    contents = read(hand_written(tmp_path, b"}S'trainer'\n" + value + b"s."))
+    assert [state.path for state in contents.states] == ["trainer.net"]
+    assert "`mine.Trainer` would be imported" in contents.skipped[0]
+
+
 @pytest.mark.parametrize(
     "pickled",
     [
@@ -596,6 +628,8 @@ class TestAFileByItself:
 
     def test_a_state_beside_may_have_them(self):
         assert judged({"params": BARE, "ema": STATE}) == []
+        wrapped = {f"module._orig_mod.{name}": value for name, value in STATE.items()}
+        assert judged({"params": BARE, "ema": wrapped}) == []
         buffers = {name: value for name, value in STATE.items() if name not in BARE}
         assert judged({"params": BARE, "buffers": buffers}) == []
 

@@ -47,7 +47,8 @@ def _broken(path: str, problem: Exception) -> str:
             f"{path}: cut off: a zip file without its end, which is missing after byte {size}; "
             f"copy or download it again"
         )
-    return f"{path}: a damaged zip file ({problem}); copy or download it again"
+    why = str(problem) or type(problem).__name__
+    return f"{path}: a damaged zip file ({why}); copy or download it again"
 
 
 def _root(path: str, names: dict[str, zipfile.ZipInfo]) -> str:

@@ -20,7 +20,7 @@ def facts_of(contents: Contents, model: Any = None) -> tuple[Facts, tuple[str, .
     itself. Raises `CheckpointError` where the file does not have the bytes that it promises.
     """
     statistics = [fact for state in contents.states for fact in _statistics(contents, state)]
-    missing = [] if model is not None else [fact for s in contents.states for fact in _alone(contents, s)]
+    missing = [] if model is not None else list(_alone(contents))
     skipped: tuple[str, ...] = ()
     if model is not None:
         missing, skipped = _against(contents, model)
@@ -43,20 +43,15 @@ def _statistics(contents: Contents, state: State) -> Iterator[Statistics]:
             )
 
 
-def _alone(contents: Contents, state: State) -> Iterator[Lacking]:
+def _alone(contents: Contents) -> Iterator[Lacking]:
     """What a state lacks that no other state of its file has, if the file is all that there is."""
-    elsewhere = {
-        group.name
-        for other in contents.states
-        if other is not state
-        for group in groups(other).values()
-        if group.tracks
-    }
-    for group, proved in lacking(state) if contents.whole else ():
-        if group.name not in elsewhere:
-            layer = _layer(contents, state, group.name)
-            assumed = None if proved else f"{_named(group)} is a BatchNorm"
-            yield Lacking(layer, _held(contents, state), group.missing, assumed=assumed)
+    tracked = {group.unwrapped for s in contents.states for group in groups(s).values() if group.tracks}
+    for state in contents.states if contents.whole else ():
+        for group, proved in lacking(state):
+            if group.unwrapped not in tracked:
+                layer = _layer(contents, state, group.name)
+                assumed = None if proved else f"{_named(group)} is a BatchNorm"
+                yield Lacking(layer, _held(contents, state), group.missing, assumed=assumed)
 
 
 def _named(group: Group) -> str:

@@ -15,6 +15,8 @@ STATISTICS: Final = ("running_mean", "running_var")
 COUNT: Final = "num_batches_tracked"
 CALLED: Final = re.compile(r"(?:^|_)(?:bn|batch_?norm)s?(?:\d|_|$)", re.IGNORECASE)
 """How people call a BatchNorm: bn, bn1, conv_bn, batch_norm2, but not norm or ln."""
+WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "_forward_module.")
+"""What wrappers put before the names of a model."""
 ADAPTERS: Final = ("lora_", "adapter", "ia3_")
 """What names of entries hold whose base model is saved elsewhere."""
 
@@ -25,6 +27,14 @@ class Group:
 
     name: str
     parts: Mapping[str, Tensor]
+
+    @property
+    def unwrapped(self) -> str:
+        """Its path without what wrappers put before it."""
+        name = self.name
+        while prefix := next((one for one in WRAPPERS if name.startswith(one)), ""):
+            name = name.removeprefix(prefix)
+        return name
 
     @property
     def missing(self) -> tuple[str, ...]:
