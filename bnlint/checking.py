@@ -7,13 +7,12 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bnlint import __version__
-from bnlint.config.selectors import asked
+from bnlint import __version__, config
 from bnlint.facts import Facts
 from bnlint.pipeline import about
 from bnlint.progress import shown
 from bnlint.report import Report, View
-from bnlint.rule import judge
+from bnlint.rule import judge, of_engine
 from bnlint.source.texts import Sources
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def report(  # noqa: PLR0913
         raise ValueError(f'stage is "train" or "eval", not {stage!r}')
     if max_batches < 1:
         raise ValueError("max_batches is 1 at least")
-    rules = asked(ENGINE, select, ignore)
+    settings = config.here(select, ignore)
     require_torch()
     from torch import nn
 
@@ -70,9 +69,8 @@ def report(  # noqa: PLR0913
         traced = examine(model, loader, Request(stage, forward, max_batches, tell, Origin(frame, *factories)))
     facts, skipped = _with_state(traced.facts, state_dict, model)
     view = View(lines=Sources().lines, about=about, base=os.getcwd(), version=__version__)
-    return Report(
-        tuple(judge(facts, rules)), (*traced.skipped, *skipped), traced.checked, view, noun="BatchNorm layer"
-    )
+    found = tuple(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
+    return Report(found, (*traced.skipped, *skipped), traced.checked, view, noun="BatchNorm layer")
 
 
 def _with_state(

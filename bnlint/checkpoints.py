@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bnlint import __version__
+from bnlint import __version__, config
 from bnlint.checkpoint import CheckpointError, Contents, facts_of, of_program, read
 from bnlint.checkpoint.folders import checkpoints_in
-from bnlint.config.selectors import asked
 from bnlint.pipeline import about
 from bnlint.report import Report, View
-from bnlint.rule import Rule, judge
+from bnlint.rule import judge, of_engine
 
 if TYPE_CHECKING:
     from bnlint.finding import Finding
@@ -34,16 +33,17 @@ def report(model: Any, state: Mapping[str, Any] | str | os.PathLike[str]) -> Rep
         contents = read(state)
     else:
         raise TypeError(f"a state dict or a path was expected, not {type(state).__name__}")
-    return _report(*_judged(contents, model, rules()))
+    return _report(*_judged(contents, model, config.here(None, None)))
 
 
 def of_files(
     paths: Collection[str],
     model: Any = None,
-    asked: Collection[Rule] | None = None,
+    settings: config.Settings | None = None,
     progress: Progress = lambda _done, _doing: None,
 ) -> tuple[Report, tuple[str, ...]]:
     """Judge files, and the checkpoints in folders; and a line for each file that cannot be read."""
+    settings = settings or config.here(None, None)
     found: list[Finding] = []
     skipped: list[str] = []
     unreadable, checked = [], 0
@@ -51,7 +51,7 @@ def of_files(
     for number, path in enumerate(files):
         progress(number / len(files), os.path.basename(path))
         try:
-            findings, lines, holds = _judged(read(path), model, rules() if asked is None else asked)
+            findings, lines, holds = _judged(read(path), model, settings)
         except CheckpointError as problem:
             unreadable.append(str(problem))
             continue
@@ -61,16 +61,14 @@ def of_files(
     return _report(found, skipped, checked), tuple(unreadable)
 
 
-def rules() -> tuple[Rule, ...]:
-    """The rules about checkpoints."""
-    return tuple(asked(ENGINE))
-
-
-def _judged(contents: Contents, model: Any, asked: Collection[Rule]) -> tuple[list[Finding], list[str], int]:
+def _judged(
+    contents: Contents, model: Any, settings: config.Settings
+) -> tuple[list[Finding], list[str], int]:
     """The findings about a checkpoint, what was skipped, and whether it holds anything to look at."""
     facts, skipped = facts_of(contents, model)
     empty = () if contents.states else (f"{contents.path}: holds no state dict of a model",)
-    return list(judge(facts, asked)), [*contents.skipped, *skipped, *empty], int(bool(contents.states))
+    found = list(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
+    return found, [*contents.skipped, *skipped, *empty], int(bool(contents.states))
 
 
 def _report(findings: list[Finding], skipped: list[str], checked: int) -> Report:

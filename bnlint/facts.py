@@ -243,6 +243,7 @@ class Computed:
     anything else, decides. `statistics` says whether the module keeps running statistics for it,
     `updated` whether anything moves them, `trained` whether it learns a scale and a shift. `meant` says
     whether a name tells that the flag is fixed on purpose (frozen, adapted at test time, few-shot).
+    `measured` is how much a sample's answer depends on its batch in eval mode, where that was tried.
     """
 
     cls: str
@@ -255,6 +256,7 @@ class Computed:
     meant: Answer3 = "unknown"
     assumed: str | None = None
     evidence: tuple[Step, ...] = ()
+    measured: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
@@ -132,6 +132,11 @@ def all_rules() -> tuple[Rule, ...]:
 
     names = (info.name for info in pkgutil.iter_modules(bnlint.rules.__path__))
     return tuple(load(name) for name in sorted(names))
+
+
+def of_engine(engine: str, codes: Collection[str]) -> list[Rule]:
+    """The rules that have an engine's mark, of those with these codes."""
+    return [rule for rule in all_rules() if engine in rule.engines and rule.code in codes]
 
 
 def judge(

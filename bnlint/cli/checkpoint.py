@@ -15,8 +15,8 @@ from bnlint.cli.words import OneOf, Selectors, formats, severities
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bnlint.config import Settings
     from bnlint.report import Report
-    from bnlint.rule import Rule
 
 
 @click.command()
@@ -62,22 +62,20 @@ def _found(
     from bnlint.checkpoints import of_files
     from bnlint.progress import shown
 
-    rules = _rules(options["select"], options["ignore"])
+    settings = _settings(options["select"], options["ignore"])
     made = None if model is None else _made(model)
     with contextlib.closing(shown()) as bar:
-        return of_files(paths, made, rules, bar)
+        return of_files(paths, made, settings, bar)
 
 
-def _rules(select: Sequence[Sequence[str]], ignore: Sequence[Sequence[str]]) -> list[Rule]:
-    """The rules about checkpoints that were asked for."""
-    from bnlint.checkpoints import ENGINE
-    from bnlint.config import ConfigError
-    from bnlint.config.selectors import asked
+def _settings(select: Sequence[Sequence[str]], ignore: Sequence[Sequence[str]]) -> Settings:
+    """The settings of this folder, but for the rules that were asked for."""
+    from bnlint import config
 
-    words = [[word for some in lists for word in some] for lists in (select, ignore)]
+    words = [[word for some in lists for word in some] or None for lists in (select, ignore)]
     try:
-        return asked(ENGINE, words[0] or None, words[1])
-    except ConfigError as problem:
+        return config.here(*words)
+    except config.ConfigError as problem:
         raise Refused(str(problem)) from None
 
 

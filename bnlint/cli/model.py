@@ -70,8 +70,8 @@ def model(ctx: click.Context, /, name: str, **options: Any) -> None:
 
 def _checked(name: str, options: dict[str, Any]) -> Report:
     """Make the model and the loader, and check them."""
-    from bnlint.cli.imported import imported
     from bnlint import checking
+    from bnlint.cli.imported import imported
     from bnlint.progress import shown
 
     words = {key: [word for some in options[key] for word in some] or None for key in ("select", "ignore")}

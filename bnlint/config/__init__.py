@@ -8,7 +8,7 @@ from __future__ import annotations
 from bnlint.config.errors import ConfigError, nearest
 from bnlint.config.files import TABLE, find
 from bnlint.config.keys import KEYS
-from bnlint.config.merge import load
+from bnlint.config.merge import here, load
 from bnlint.config.selectors import FAULT, FAULT_NAMES, INTERNAL, UNREADABLE, UNUSED, selector
 from bnlint.config.settings import Settings
 
@@ -23,6 +23,7 @@ __all__ = [
     "ConfigError",
     "Settings",
     "find",
+    "here",
     "load",
     "nearest",
     "selector",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from bnlint.config.keys import KEYS, read
@@ -11,7 +12,6 @@ from bnlint.config.settings import Settings
 from bnlint.source.discover import EXCLUDE
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from bnlint.config.layer import Layer
@@ -34,6 +34,15 @@ def load(
     a table `[tool.bnlint]` is taken; none at all with `isolated`. Raises `ConfigError`.
     """
     return merge(layers(paths, given, config=config, isolated=isolated))
+
+
+def here(select: Sequence[str] | None, ignore: Sequence[str] | None) -> Settings:
+    """The settings for the folder in which this runs, but for rules that are asked for.
+
+    Raises `ConfigError` for what names no rule, and for settings that are wrong.
+    """
+    given: dict[str, object] = {"select": select, "ignore": ignore}
+    return load((os.getcwd(),), {key: words for key, words in given.items() if words is not None})
 
 
 def merge(found: Sequence[Layer]) -> Settings:

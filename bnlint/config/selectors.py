@@ -88,15 +88,3 @@ def _best(selectors: Iterable[str], code: str, name: str) -> int:
     """How exactly the best of some selectors names a rule; -1 where none does."""
     ranks = (rank(one, code, name) for one in selectors)
     return max((one for one in ranks if one is not None), default=-1)
-
-
-def asked(
-    engine: str, select: Iterable[str] | None = None, ignore: Iterable[str] | None = None
-) -> list[rule.Rule]:
-    """The rules of an engine that are asked for, all of them where nothing is said.
-
-    Raises `ConfigError` for what names no rule.
-    """
-    words = ["ALL"] if select is None else [selector(word) for word in select]
-    codes, _ = selection([{"select": words, "ignore": [selector(word) for word in ignore or ()]}])
-    return [one for one in rule.all_rules() if engine in one.engines and one.code in codes]

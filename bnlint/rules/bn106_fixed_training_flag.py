@@ -72,7 +72,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def check(facts: Facts) -> Iterator[Claim]:
     for norm in facts.computed:
         message = _defect(norm) if norm.meant == "no" else None
         if message is not None:
-            yield Claim(norm.where, message, norm.evidence).assuming(norm.assumed)
+            yield Claim(norm.where, message, norm.evidence, measured=norm.measured).assuming(norm.assumed)
 
 
 def _defect(norm: Computed) -> str | None:
@@ -116,10 +116,10 @@ def _defect(norm: Computed) -> str | None:
                 f"`{norm.cls}` normalises by the mean and variance of its batch in both modes: in evaluation "
                 f"a sample's output depends on its batch; keep running statistics and use them in eval mode."
             )
-        case Computed(how="handwritten", training=Setting(value=True), statistics="yes", trained="yes"):
+        case Computed(how="handwritten", statistics="yes", trained="yes", measured=Mapping()):
             return (
-                f"`{norm.cls}` keeps running statistics but normalises by its batch in eval mode too: a sample's "
-                f"output depends on its batch; use them where `self.training` is false."
+                f"`{norm.cls}` keeps running statistics but normalises by its batch in eval mode too, where a "
+                f"sample's output depends on its batch; use them where `self.training` is false."
             )
     return None
 

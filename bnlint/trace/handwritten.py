@@ -16,12 +16,12 @@ from bnlint.trace.modes import ON_PURPOSE
 from bnlint.trace.oracles import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from bnlint.trace.batches import Batch
     from bnlint.trace.live import Live
 
-NAME: Final = re.compile(r"batch_?norm|(^|_)bn|normali[sz]", re.I)
+NAME: Final = re.compile(r"batch_?norm|(^|_)bn|normali[sz]", re.IGNORECASE)
 
 
 def suspects(model: nn.Module, call: Callable[[Batch], Any], batch: Batch, single: Batch) -> list[nn.Module]:
@@ -63,7 +63,7 @@ def _outputs(model: nn.Module, run: Callable[[], Any]) -> dict[int, tuple[Tensor
     try:
         with torch.no_grad():
             run()
-    except Exception:  # noqa: BLE001  a sample alone may be refused
+    except Exception:
         return {}
     finally:
         handle.remove()
@@ -77,8 +77,8 @@ def _apart(one: Tensor, other: Tensor) -> float:
     return float((one.float() - other.float()).abs().max()) / (float(one.float().std(unbiased=False)) or 1.0)
 
 
-def computed(live: Live, found: list[nn.Module]) -> Iterator[Computed]:
-    """Them as facts."""
+def computed(live: Live, found: list[nn.Module], measured: Mapping[str, float] | None) -> Iterator[Computed]:
+    """Them as facts; `measured` is how much a sample's answer depends on its batch."""
     for module in found:
         path = live.path(module)
         if path is None:
@@ -88,4 +88,6 @@ def computed(live: Live, found: list[nn.Module]) -> Iterator[Computed]:
         statistics: Answer3 = "yes" if tracked else "no"
         meant: Answer3 = "yes" if any(map(ON_PURPOSE.search, (name, live.name))) else "no"
         always = Setting(value=True, where=where)
-        yield Computed(name, "handwritten", where, always, statistics, "unknown", "yes", meant)
+        yield Computed(
+            name, "handwritten", where, always, statistics, "unknown", "yes", meant, measured=measured
+        )

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bnlint.trace.record import Application, Pass
 
 ON_PURPOSE: Final = re.compile(
-    r"frozen|freeze|adapt|tent|few.?shot|proto|maml|meta|style|adain|domain|test.?time|stochastic|ghost", re.I
+    r"frozen|freeze|adapt|tent|few.?shot|proto|maml|meta|style|adain|domain|test.?time|stochastic|ghost",
+    re.IGNORECASE,
 )
 """Names of classes that fix their mode, or do without statistics, on purpose."""
 

@@ -51,7 +51,7 @@ def uses(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Use]:
 # answers
 
 HEAD: Final = re.compile(
-    r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.I
+    r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.IGNORECASE
 )
 """Paths of layers that make an answer, and keys under which one is returned."""
 SURE: Final = re.compile(r"(^|[._])(logits?|scores?|prob(abilitie)?s)$", re.IGNORECASE)

@@ -58,7 +58,8 @@ class Seen:
 
     `main` is the pass over the loader's batches, in the modes of the caller. `trained` and `in_eval` are those in
     which all modules were in train or in eval mode, where there was one. `oracle` compares the first sample with
-    itself alone in the modes of `main`. `suspects` are handwritten layers that mix samples in eval mode.
+    itself alone in the modes of `main`. `suspects` are handwritten layers that mix
+    samples in eval mode, and `suspicion` is what led to them.
     """
 
     evaluated: bool
@@ -67,6 +68,7 @@ class Seen:
     in_eval: Pass | None = None
     oracle: Invariance | None = None
     suspects: list[nn.Module] = field(default_factory=list)
+    suspicion: Invariance | None = None
     first: Batch | None = None
     sizes: list[int] = field(default_factory=list)
     targets: list[Any] = field(default_factory=list)
@@ -203,4 +205,5 @@ def _suspect(run: Run, seen: Seen, together: Together, oracle: Invariance | None
         return
     with run.without_gradients():
         if repeats(lambda: run.call(batch), together, batch.size):
+            seen.suspicion = oracle
             seen.suspects = handwritten.suspects(run.model, run.call, batch, _single(batch))
