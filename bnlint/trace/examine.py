@@ -107,7 +107,9 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
         answers=tuple(order.answers(live, main, inputs, seen.targets)),
         computed=(
             *modes.computed(live, seen.trained, seen.in_eval),
-            *handwritten.computed(live, seen.suspects, seen.suspicion and seen.suspicion.measured),
+            *handwritten.computed(
+                live, seen.suspects, seen.suspicion.measured if seen.suspicion is not None else None
+            ),
         ),
         unregistered=tuple(modes.unregistered(live, seen.passes, ambient_grad=not evaluated)),
         forwards=tuple(modes.forwards(live, main, measured)) if evaluated else (),
