@@ -70,6 +70,16 @@ class TestGroups:
         assert len(grouped([TINIES[0], replace(TINIES[1], severity="info")])) == 2
         assert len(grouped([TINIES[0], replace(TINIES[1], fix=Fix("safe", "Do.", ()))])) == 2
 
+    def test_the_first_of_equals_is_not_the_worst(self):
+        assert grouped(TINIES)[0].which == "worst"
+        assert grouped([tiny(layer, 4) for layer in LAYERS])[0].which == "first"
+        assert grouped([replace(one, measured=None) for one in TINIES])[0].which == "first"
+
+    def test_the_threshold_comes_last(self):
+        numbers = {"samples": 2, "threshold": 16, "values": 2}
+        (group,) = grouped([replace(TINIES[0], measured=numbers)])
+        assert measurements(group) == "samples 2, values 2, threshold 16"
+
     def test_the_worst_is_on_the_wrong_side_by_most(self):
         few = [tiny("a", 8), tiny("b", 2), tiny("c", 12)]
         assert [one.where.module for one in worst(few)] == ["b", "a", "c"]

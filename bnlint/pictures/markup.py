@@ -79,7 +79,7 @@ body.bnlint {{ margin: 0 auto; }}
   .soft { color: var(--soft); }
   .claim { font-weight: 600; }
   .path { overflow-wrap: anywhere; }
-  th.path { min-width: 9rem; }
+  th.path { min-width: 6.5rem; }
   svg { display: block; width: 100%; max-width: 34rem; height: auto; }
   svg * { stroke-linejoin: round; stroke-linecap: butt; }
   svg text { fill: var(--ink); font-family: system-ui, sans-serif; }

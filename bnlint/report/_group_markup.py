@@ -10,7 +10,7 @@ from bnlint.pictures.figure import drawable
 from bnlint.pictures.markup import drawn, text
 from bnlint.report import View, count
 from bnlint.report._excerpt import excerpt, visible
-from bnlint.report._groups import ROOT, located, named, span, worst
+from bnlint.report._groups import ROOT, located, measured_names, named, span, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,9 +69,8 @@ def _whose(group: Group) -> str:
     if not group.differ:
         return ""
     one = group.worst
-    which = "worst" if one.measured else "first"
     layer = escape(visible(one.where.module or ROOT))
-    return f' <span class="soft">({layer}, the {which} of {len(group.findings)})</span>'
+    return f' <span class="soft">({layer}, the {group.which} of {len(group.findings)})</span>'
 
 
 def _numbers(group: Group, view: View) -> Iterator[str]:
@@ -88,7 +87,7 @@ def _numbers(group: Group, view: View) -> Iterator[str]:
 
 def _measured(findings: Sequence[Finding], view: View) -> Iterator[str]:
     """A table with a row for each finding."""
-    names = list(dict.fromkeys(name for one in findings for name in one.measured or ()))
+    names = measured_names(findings)
     heads = "".join(f'<th scope="col">{escape(visible(name))}</th>' for name in names)
     yield '<div class="scroll"><table>'
     noun = "place" if findings[0].where.module is None else "layer"

@@ -50,6 +50,11 @@ class Group:
         return tuple({(where.filename, where.cell, where.row): where for where in known}.values())
 
     @property
+    def which(self) -> str:
+        """What the worst finding is among these: the "worst", or just the "first" of equals."""
+        return "worst" if len(set(map(_badness, self.findings))) > 1 else "first"
+
+    @property
     def differ(self) -> bool:
         """Does each finding have numbers or names of its own?"""
         return len({one.message for one in self.findings}) > 1
@@ -57,7 +62,7 @@ class Group:
     @property
     def numbers(self) -> tuple[tuple[str, str], ...]:
         """What was measured, and from where to where it goes: `("shift", "0.2 to 3")`."""
-        names = dict.fromkeys(name for one in self.findings for name in one.measured or ())
+        names = measured_names(self.findings)
         spans = ((name, [(one.measured or {}).get(name) for one in self.findings]) for name in names)
         return tuple((name, span(value for value in some if value is not None)) for name, some in spans)
 
@@ -70,6 +75,12 @@ def grouped(findings: Iterable[Finding]) -> list[Group]:
         found.setdefault(key, []).append(one)
     groups = [Group(tuple(sorted(some, key=_order))) for some in found.values()]
     return sorted(groups, key=lambda one: (-SEVERITIES.index(one.worst.severity), one.worst.code))
+
+
+def measured_names(findings: Iterable[Finding]) -> list[str]:
+    """The names of all that was measured, and that of the threshold behind them."""
+    names = dict.fromkeys(name for one in findings for name in one.measured or ())
+    return sorted(names, key=lambda name: name == THRESHOLD)
 
 
 def worst(findings: Sequence[Finding]) -> list[Finding]:

@@ -67,8 +67,7 @@ def _what(group: Group) -> list[Line]:
     one = group.worst
     lines = [(one.message, "")]
     if group.differ:
-        which = "worst" if one.measured else "first"
-        lines.append((f"({one.where.module or ROOT}, the {which} of {len(group.findings)})", "line"))
+        lines.append((f"({one.where.module or ROOT}, the {group.which} of {len(group.findings)})", "line"))
     if numbers := measurements(group):
         lines.append((f"measured: {numbers}", "step"))
     if one.fix is not None:
