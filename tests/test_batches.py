@@ -265,6 +265,10 @@ BOXES = [{"boxes": torch.zeros(5, 4)}, {"boxes": torch.zeros(2, 4)}]
         (UserDict(x=X, y=Y), "all", Y, 4),
         (IMAGES, IMAGES, None, 2),
         ((IMAGES, BOXES), IMAGES, BOXES, 2),
+        (([IMAGES[0]] * 2, BOXES), [IMAGES[0]] * 2, BOXES, 2),
+        ([IMAGES[0]] * 3, [IMAGES[0]] * 3, None, 3),
+        ([IMAGES[0]], IMAGES[0], None, 3),  # three samples of a sequence
+        ([IMAGES[0], IMAGES[0]], IMAGES[0], IMAGES[0], 3),
         (([torch.rand(1, 5, 5), torch.rand(1, 6, 6)], BOXES), "first", BOXES, 2),
         (numpy.zeros((6, 2)), "all", None, 6),
         (pack_sequence([torch.zeros(3, 1), torch.zeros(2, 1)]), "all", None, 2),

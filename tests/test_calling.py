@@ -257,7 +257,12 @@ class OnlyNames(Model):
         (Detector, (IMAGES, BOXES), {"images": IMAGES, "targets": BOXES}),
         (Detector, (tuple(IMAGES), tuple(BOXES)), {"images": tuple(IMAGES), "targets": tuple(BOXES)}),
         (StrictDetector, (IMAGES, BOXES), {"images": IMAGES, "targets": BOXES}),
+        (StrictDetector, ([IMAGES[0]] * 2, BOXES), {"images": [IMAGES[0]] * 2, "targets": BOXES}),
+        (One, ([IMAGES[0]], BOXES[:1]), {"x": [IMAGES[0]]}),
         (Detector, IMAGES, {"images": IMAGES, "targets": None}),
+        (One, [IMAGES[0]], {"x": IMAGES[0]}),
+        (One, [IMAGES[0], IMAGES[0]], {"x": IMAGES[0]}),
+        (Two, ([IMAGES[0], IMAGES[0]], Y[:3]), {"a": IMAGES[0], "b": IMAGES[0]}),
     ],
 )  # fmt: skip
 def test_what_arrives(model: type[Model], value: Any, expected: dict[str, Any]) -> None:

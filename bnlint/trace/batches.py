@@ -23,7 +23,7 @@ from torch.utils.data import (
 from bnlint.facts import Answer3
 from bnlint.trace.containers import put_back
 from bnlint.trace.keeper import Keeper, unseen
-from bnlint.trace.structure import arrays, article, fields, is_array, is_images, is_record
+from bnlint.trace.structure import are_samples, arrays, article, fields, is_array, is_images, is_record
 
 TARGETS: Final = ("label", "labels", "target", "targets", "y")
 """The names under which a batch holds what the model is to answer."""
@@ -90,12 +90,7 @@ def _targets(value: Any) -> Any:
 def _size(inputs: Any, targets: Any) -> int | None:
     if isinstance(inputs, PackedSequence):
         return int(inputs.batch_sizes[0])
-    pairs = (
-        isinstance(inputs, (list, tuple))
-        and isinstance(targets, (list, tuple))
-        and len(inputs) == len(targets)
-    )
-    if is_images(inputs) or (pairs and all(fields(target) for target in targets)):  # as detectors take them
+    if is_images(inputs) or are_samples(inputs, targets):
         return len(inputs)
     return next((len(array) for array in arrays(inputs) if array.ndim), None)
 
