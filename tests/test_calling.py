@@ -295,6 +295,36 @@ def test_tensors_themselves_arrive_and_containers_are_new() -> None:
     assert arrived["image"] is X
 
 
+class Scales(Model):
+    """It changes its input in place, as data that come as bytes are often scaled."""
+
+    def forward(self, x):
+        return x.div_(2).sub_(self.scale).clone()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_batch_can_be_given_again(*, grad: bool) -> None:
+    data, call = torch.ones(2, 3), caller(Scales())
+    version = data._version
+    with torch.set_grad_enabled(grad):
+        first, second = call(batch((data, Y))), call(batch((data, Y)))
+    assert torch.equal(first, second)
+    assert (data.tolist(), data.requires_grad, data._version) == ([[1.0] * 3] * 2, False, version)
+
+
+def test_what_the_users_own_way_does_to_a_batch_is_undone_though_it_raises() -> None:
+    value = {"x": torch.ones(2), "y": Y}
+
+    def forward(model, batch):
+        batch.pop("y")
+        batch["x"].zero_()
+        raise KeyError(batch.pop("x").sum().item())
+
+    with pytest.raises(KeyError, match="0"):
+        caller(One(), forward)(batch(value))
+    assert (list(value), value["x"].tolist()) == (["x", "y"], [1, 1])
+
+
 class Wrapper(Model):
     def __init__(self, inner):
         super().__init__()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sized
 from copy import copy
 from dataclasses import dataclass
 from itertools import islice
@@ -21,8 +20,6 @@ from torch.utils.data import (
 )
 
 from bnlint.facts import Answer3
-from bnlint.trace.containers import put_back
-from bnlint.trace.keeper import Keeper, unseen
 from bnlint.trace.structure import are_samples, arrays, article, fields, is_array, is_images, is_record
 
 TARGETS: Final = ("label", "labels", "target", "targets", "y")
@@ -95,26 +92,24 @@ def _size(inputs: Any, targets: Any) -> int | None:
     return next((len(array) for array in arrays(inputs) if array.ndim), None)
 
 
-def take(loader: object, most: int) -> Iterator[Batch]:
+def take(loader: object, most: int) -> Generator[Batch]:
     """The first batches of a loader, at most so many.
 
-    A batch that may be the user's own (that of a list) gets its contents back before the next one is taken,
-    or when the iterator is closed. That also stops the workers of a `DataLoader`; persistent ones, and the
-    iterator that they feed, are left alone: others are started. Raises `LoaderError` if it is no loader, at
-    once, or if it gives no batch, at the first one.
+    Workers of a `DataLoader` are stopped when the iterator is closed; persistent ones, and the iterator that
+    they feed, are left alone: others are started. Raises `LoaderError` if it is no loader, at once, or if it
+    gives no batch, at the first one.
     """
     _require_loader(loader)
     return _taken(loader, most)
 
 
-def _taken(loader: object, most: int) -> Iterator[Batch]:
+def _taken(loader: object, most: int) -> Generator[Batch]:
     source = _iterator(loader)
     empty = True
     try:
         for value in islice(source, most):
             empty = False
-            with nullcontext() if isinstance(loader, DataLoader) else _lent(value):
-                yield batch(value)
+            yield batch(value)
         if empty and most > 0:
             raise LoaderError(f"the loader, {article(loader)}, is empty")
     finally:
@@ -132,21 +127,6 @@ def _iterator(loader: Any) -> Iterator[Any]:
     if hasattr(loader, "__iter__"):
         return iter(loader)
     return map(loader.__getitem__, range(len(loader)))
-
-
-@contextmanager
-def _lent(value: object) -> Iterator[None]:
-    """What the user's code does to a batch that is not its own is undone."""
-    keeper = Keeper()
-    with unseen():
-        keeper.keep(value)
-    try:
-        yield
-    finally:
-        with unseen():
-            problems = put_back(keeper.steps)
-        if problems:
-            raise problems[0]
 
 
 def is_one_batch(loader: object) -> bool:

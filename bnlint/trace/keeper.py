@@ -118,7 +118,7 @@ def _module(module: nn.Module) -> Kept:
 
 def _script(module: torch.jit.ScriptModule) -> Kept:
     """A scripted module holds what it has outside of Python: its mode and its tensors are reached by name."""
-    mode = getattr(module, "training", None)
+    mode, attributes = getattr(module, "training", None), set(vars(module))
     own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
     tensors = dict(own)
 
@@ -128,6 +128,8 @@ def _script(module: torch.jit.ScriptModule) -> Kept:
         for name, tensor in tensors.items():
             if getattr(module, name) is not tensor:
                 setattr(module, name, tensor)
+        for name in vars(module).keys() - attributes:  # torch keeps methods there that were called
+            del vars(module)[name]
 
     return [undo], (*tensors.values(), *module.children())
 
