@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import types
@@ -62,6 +63,10 @@ class Fingerprint:
             self.marks[f"{path}:state"] = thing.getstate()
         if isinstance(thing, np.random.Generator):
             self.marks[f"{path}:state"] = str(thing.bit_generator.state)
+        if isinstance(thing, np.random.RandomState):
+            self.marks[f"{path}:state"] = digest(thing.get_state()[1])
+        if isinstance(thing, functools.partial):
+            return [("func", thing.func), ("args", thing.args), ("keywords", thing.keywords)]
         if isinstance(thing, np.ndarray):
             self.marks[f"{path}:values"] = digest(thing)
         if isinstance(thing, (set, frozenset)):

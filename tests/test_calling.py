@@ -257,7 +257,12 @@ class OnlyNames(Model):
         (Detector, (IMAGES, BOXES), {"images": IMAGES, "targets": BOXES}),
         (Detector, (tuple(IMAGES), tuple(BOXES)), {"images": tuple(IMAGES), "targets": tuple(BOXES)}),
         (StrictDetector, (IMAGES, BOXES), {"images": IMAGES, "targets": BOXES}),
+        (StrictDetector, ([IMAGES[0]] * 2, BOXES), {"images": [IMAGES[0]] * 2, "targets": BOXES}),
+        (One, ([IMAGES[0]], BOXES[:1]), {"x": [IMAGES[0]]}),
         (Detector, IMAGES, {"images": IMAGES, "targets": None}),
+        (One, [IMAGES[0]], {"x": IMAGES[0]}),
+        (One, [IMAGES[0], IMAGES[0]], {"x": IMAGES[0]}),
+        (Two, ([IMAGES[0], IMAGES[0]], Y[:3]), {"a": IMAGES[0], "b": IMAGES[0]}),
     ],
 )  # fmt: skip
 def test_what_arrives(model: type[Model], value: Any, expected: dict[str, Any]) -> None:
@@ -288,6 +293,36 @@ def test_tensors_themselves_arrive_and_containers_are_new() -> None:
     arrived = caller(Whole())(batch(given))["batch"]
     assert arrived is not given
     assert arrived["image"] is X
+
+
+class Scales(Model):
+    """It changes its input in place, as data that come as bytes are often scaled."""
+
+    def forward(self, x):
+        return x.div_(2).sub_(self.scale).clone()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_batch_can_be_given_again(*, grad: bool) -> None:
+    data, call = torch.ones(2, 3), caller(Scales())
+    version = data._version
+    with torch.set_grad_enabled(grad):
+        first, second = call(batch((data, Y))), call(batch((data, Y)))
+    assert torch.equal(first, second)
+    assert (data.tolist(), data.requires_grad, data._version) == ([[1.0] * 3] * 2, False, version)
+
+
+def test_what_the_users_own_way_does_to_a_batch_is_undone_though_it_raises() -> None:
+    value = {"x": torch.ones(2), "y": Y}
+
+    def forward(model, batch):
+        batch.pop("y")
+        batch["x"].zero_()
+        raise KeyError(batch.pop("x").sum().item())
+
+    with pytest.raises(KeyError, match="0"):
+        caller(One(), forward)(batch(value))
+    assert (list(value), value["x"].tolist()) == (["x", "y"], [1, 1])
 
 
 class Wrapper(Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import gc
 import random
 import threading
@@ -45,12 +46,16 @@ class Nasty(nn.Module):
         self.body, self.hidden = block(), [block()]
         self.frozen = block().eval().requires_grad_(requires_grad=False)
         self.shared = self.body[1]
-        self.lists, self.dicts = [1, [2, [3]]], {"a": {"b": {"c": 1}}, "t": torch.zeros(3)}
+        self.lists, self.dicts = (
+            [1, [2, [3]]],
+            {"a": {"b": {"c": 1, "d": {"t": torch.ones(3)}}}, "t": torch.zeros(3)},
+        )
         self.counts, self.order, self.defaults = Counter(a=1), OrderedDict(a=1, b=2), defaultdict(list, k=[1])
         self.queue, self.names, self.pair = deque([1, 2], maxlen=3), {"a"}, ([1], torch.ones(2))
         self.plain, self.last = torch.arange(4.0), None
         self.array, self.drawn = numpy.zeros(3), numpy.random.default_rng(0)
         self.generator, self.numbers = torch.Generator(), random.Random(0)
+        self.legacy, self.later = numpy.random.RandomState(0), functools.partial(print, [1], sep={"a": 1})
         self.average = Average(self.body)
         self.register_buffer("center", torch.full((4,), float("nan")))
         self.register_buffer("scratch", torch.zeros(2), persistent=False)
@@ -152,6 +157,7 @@ def replaces_containers(model):
 @act
 def changes_dicts(model):
     model.dicts["a"]["b"]["c"] = 2
+    model.dicts["a"]["b"]["d"]["t"] *= 2
     model.dicts["t"] += 1
     model.dicts["new"] = 1
     model.counts["a"] += 1
@@ -166,6 +172,8 @@ def changes_sets_and_deques(model):
     model.queue.append(4)
     model.names.add("b")
     model.pair[0].append(2)
+    model.later.args[0].append(2)
+    model.later.keywords["sep"]["b"] = 2
     model.pair[1].zero_()
 
 
@@ -174,6 +182,7 @@ def draws_from_its_own_generators(model):
     torch.rand(1, generator=model.generator)
     model.numbers.random()
     model.drawn.random()
+    model.legacy.rand()
     model.array += 1
 
 

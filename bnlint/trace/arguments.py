@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from bnlint.trace.batches import TARGETS, Batch
 from bnlint.trace.signature import Forward
-from bnlint.trace.structure import arrays, fields, is_array, is_images, is_record
+from bnlint.trace.structure import are_samples, arrays, fields, is_array, is_images, is_record
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Those by position, and those by name."""
@@ -81,15 +81,18 @@ def _by_position(forward: Forward, value: Any) -> Arguments:
         number = forward.required or (len(value) - 1 if forward.any_position else 1)
         return tuple(value[:number]), {}
     inputs = value[0]
+    if len(value) == 2 and are_samples(*value):
+        return (tuple(value) if _detects(forward) else (inputs,)), {}
     if _spreads(forward, inputs):
         return tuple(inputs), {}
-    if (
-        len(value) == 2
-        and (forward.required == 2 or _detects(forward, value))
-        and not _named(forward, inputs)
-    ):
+    if len(value) == 2 and forward.required == 2 and not _named(forward, inputs):
         return tuple(value), {}
     return _arguments(forward, inputs) if fields(inputs) else ((inputs,), {})
+
+
+def _detects(forward: Forward) -> bool:
+    """Does forward take the targets as well, which detectors want in train mode?"""
+    return forward.required == 2 or [one.name for one in forward.positional[1:2]] in (["target"], ["targets"])
 
 
 def _spreads(forward: Forward, inputs: Any) -> bool:
@@ -102,14 +105,6 @@ def _spreads(forward: Forward, inputs: Any) -> bool:
         return True
     first = forward.positional[0]
     return not first.name.endswith("s") and not _says(first, "list", "tuple", "sequence")
-
-
-def _detects(forward: Forward, value: Any) -> bool:
-    """Is it images and a dict of targets for each, and does forward take both?"""
-    images, targets = value
-    second = [parameter.name for parameter in forward.positional[1:2]]
-    listed = isinstance(images, (list, tuple)) and isinstance(targets, (list, tuple))
-    return listed and second in (["target"], ["targets"]) and all(map(fields, targets))
 
 
 def _named(forward: Forward, value: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sized
-from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from itertools import islice
@@ -21,9 +20,7 @@ from torch.utils.data import (
 )
 
 from bnlint.facts import Answer3
-from bnlint.trace.containers import put_back
-from bnlint.trace.keeper import Keeper, unseen
-from bnlint.trace.structure import arrays, article, fields, is_array, is_images, is_record
+from bnlint.trace.structure import are_samples, arrays, article, fields, is_array, is_images, is_record
 
 TARGETS: Final = ("label", "labels", "target", "targets", "y")
 """The names under which a batch holds what the model is to answer."""
@@ -90,12 +87,7 @@ def _targets(value: Any) -> Any:
 def _size(inputs: Any, targets: Any) -> int | None:
     if isinstance(inputs, PackedSequence):
         return int(inputs.batch_sizes[0])
-    pairs = (
-        isinstance(inputs, (list, tuple))
-        and isinstance(targets, (list, tuple))
-        and len(inputs) == len(targets)
-    )
-    if is_images(inputs) or (pairs and all(fields(target) for target in targets)):  # as detectors take them
+    if is_images(inputs) or are_samples(inputs, targets):
         return len(inputs)
     return next((len(array) for array in arrays(inputs) if array.ndim), None)
 
@@ -103,10 +95,9 @@ def _size(inputs: Any, targets: Any) -> int | None:
 def take(loader: object, most: int) -> Generator[Batch]:
     """The first batches of a loader, at most so many.
 
-    A batch that may be the user's own (that of a list) gets its contents back before the next one is taken,
-    or when the iterator is closed. That also stops the workers of a `DataLoader`; persistent ones, and the
-    iterator that they feed, are left alone: others are started. Raises `LoaderError` if it is no loader, at
-    once, or if it gives no batch, at the first one.
+    Workers of a `DataLoader` are stopped when the iterator is closed; persistent ones, and the iterator that
+    they feed, are left alone: others are started. Raises `LoaderError` if it is no loader, at once, or if it
+    gives no batch, at the first one.
     """
     _require_loader(loader)
     return _taken(loader, most)
@@ -118,8 +109,7 @@ def _taken(loader: object, most: int) -> Generator[Batch]:
     try:
         for value in islice(source, most):
             empty = False
-            with nullcontext() if isinstance(loader, DataLoader) else _lent(value):
-                yield batch(value)
+            yield batch(value)
         if empty and most > 0:
             raise LoaderError(f"the loader, {article(loader)}, is empty")
     finally:
@@ -137,21 +127,6 @@ def _iterator(loader: Any) -> Iterator[Any]:
     if hasattr(loader, "__iter__"):
         return iter(loader)
     return map(loader.__getitem__, range(len(loader)))
-
-
-@contextmanager
-def _lent(value: object) -> Iterator[None]:
-    """What the user's code does to a batch that is not its own is undone."""
-    keeper = Keeper()
-    with unseen():
-        keeper.keep(value)
-    try:
-        yield
-    finally:
-        with unseen():
-            problems = put_back(keeper.steps)
-        if problems:
-            raise problems[0]
 
 
 def is_one_batch(loader: object) -> bool:

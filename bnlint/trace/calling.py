@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from itertools import chain
@@ -17,6 +18,8 @@ from torch.nn.modules import module as modules
 
 from bnlint.trace.arguments import CannotTellError, arguments
 from bnlint.trace.batches import Batch
+from bnlint.trace.containers import put_back
+from bnlint.trace.keeper import Keeper, unseen
 from bnlint.trace.signature import Forward, forward_of
 from bnlint.trace.structure import arrays, fields, is_array, rebuilt, structure
 
@@ -40,11 +43,35 @@ def caller(
     are the first argument, entries of a dict or a record are arguments by their names, and several inputs
     are as many arguments as the model's forward takes. They are moved to the model's device, and arrays of
     numpy become tensors. The function raises `CannotCallError` where the batch does not fit the model's
-    forward; whatever the model raises comes out as it is.
+    forward; whatever the model raises comes out as it is. What either does to the batch, in place, is undone:
+    it can be given again.
     """
-    if forward is not None:
-        return lambda batch: forward(model, batch.value)
-    return partial(_call, model, forward_of(model))
+    call = partial(_call, model, forward_of(model)) if forward is None else partial(_call_by, forward, model)
+
+    def called(batch: Batch) -> Any:
+        with _lent(batch.value):
+            return call(batch)
+
+    return called
+
+
+def _call_by(forward: Callable[[nn.Module, Any], Any], model: nn.Module, batch: Batch) -> Any:
+    return forward(model, batch.value)
+
+
+@contextmanager
+def _lent(value: object) -> Iterator[None]:
+    """What the user's code does to a batch is undone."""
+    keeper = Keeper()
+    with unseen():
+        keeper.keep(value)
+    try:
+        yield
+    finally:
+        with unseen():
+            problems = put_back(keeper.steps)
+        if problems:
+            raise problems[0]
 
 
 def _call(model: nn.Module, forward: Forward, batch: Batch) -> Any:

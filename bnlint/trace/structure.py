@@ -48,15 +48,23 @@ def fields(value: Any) -> dict[str, Any]:
 
 
 def is_images(value: Any) -> bool:
-    """Is it a list with one image of three channels for each sample, as detectors take it?"""
-    return (
-        type(value) in {list, tuple}
-        and bool(value)
-        and all(
-            isinstance(item, Tensor) and item.dim() == 3 and len(item) == 3 and item.is_floating_point()
-            for item in value
-        )
-    )
+    """Is it a list of images of three channels, rather than inputs of three samples each?
+
+    Two tensors of one shape are taken for the latter, as an input and its target that a loader gives.
+    """
+    if type(value) not in {list, tuple} or not all(map(_is_image, value)):
+        return False
+    return len(value) > 2 or len({image.shape for image in value}) == 2
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 3 and len(value) == 3 and value.is_floating_point()
+
+
+def are_samples(inputs: Any, targets: Any) -> bool:
+    """Are these lists of samples and of a dict of targets for each, as detectors take them?"""
+    listed = type(inputs) in {list, tuple} and type(targets) in {list, tuple}
+    return listed and len(inputs) == len(targets) and all(map(fields, targets))
 
 
 def arrays(value: Any, depth: int = DEEP) -> Iterator[Any]:
