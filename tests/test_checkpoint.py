@@ -200,6 +200,8 @@ HARMLESS = {
     "size": torch.Size([2, 3]),
     "generator state": torch.get_rng_state(),
     "layer": nn.Conv2d(1, 1, 1),
+    "subclass of Tensor": torch.zeros(2).as_subclass(nn.parameter.Buffer),
+    "exponential average": nn.Parameter(torch.zeros(2), requires_grad=False),
     "random state": np.random.RandomState(0),
 }
 
@@ -300,6 +302,12 @@ HAND_WRITTEN = {
     "what a call gives is called": b"cbuiltins\ngetattr\n(cposix\nerror\nS'system'\ntR(S'touch MARK'\ntR",
     "a state": TENSOR + b"cposix\nsystem\n(S'touch MARK'\ntRb",
     "setstate": b"cposix\nsystem\n)\x81}S'__setstate__'\ncposix\nsystem\nsb",
+    "what a subclass of Tensor is made by": (
+        b"ctorch._tensor\n_rebuild_from_type_v2\n(cposix\nsystem\nctorch\nTensor\n(S'touch MARK'\ntNtR"
+    ),
+    "what an object builds on": (
+        b"ccopy_reg\n_reconstructor\n(csubprocess\nPopen\ncsubprocess\nPopen\n(lS'touch MARK'\natR"
+    ),
     "an old name": b"c__builtin__\neval\n(S'1'\ntR",
     "an extension": b"\x82\x05(S'x'\ntR",
 }
@@ -363,6 +371,9 @@ def test_deep_and_endless_values(pickled, tmp_path):
     assert read(hand_written(tmp_path, pickled)).states == ()
 
 
+RETYPED = b"ctorch._tensor\n_rebuild_from_type_v2\n\x94"
+
+
 @pytest.mark.parametrize(
     ("pickled", "position"),
     [
@@ -374,6 +385,7 @@ def test_deep_and_endless_values(pickled, tmp_path):
         (b"t.", 0),
         (b"", 0),
         (b"}", 1),
+        (RETYPED + 2000 * b"h\x00N" + b")" + 2000 * b"\x87" + b"R.", len(RETYPED) + 8001),
     ],
 )
 def test_a_damaged_pickle(pickled, position, tmp_path):
@@ -443,6 +455,7 @@ def test_names_help_where_the_content_says_nothing(name, says, tmp_path):
         read(tmp_path / name)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_program_of_torchscript(tmp_path):
     path = tmp_path / "net.pt"
     torch.jit.script(nn.Sequential(nn.Linear(2, 2))).save(path)

@@ -47,7 +47,7 @@ def test_a_healthy_file(tmp_path):
 
 def test_a_finding_and_its_place(tmp_path):
     path = poisoned(tmp_path / "a.safetensors")
-    done = run(path)
+    done = run(path, "--output-format", "full")
     assert done.exit_code == 1
     assert "BN407 [error] poisoned-statistics" in done.stdout
     assert "layer: bn\n" in done.stdout
@@ -99,7 +99,7 @@ def test_folders_are_searched(tmp_path):
     for n, name in enumerate(("running_mean", "running_var")):
         write(tmp_path / f"m-{n}-of-2.safetensors", **{f"bn.{name}": (1.0, math.inf), "other": (1.0,)})
     (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
-    done = run(tmp_path)
+    done = run(tmp_path, "--output-format", "concise")
     assert "Found 1 error in 2 checkpoints." in done.stdout
     assert "index.json:1:1: BN407" in done.stdout
     assert done.stderr == ""
@@ -191,7 +191,9 @@ def test_a_file_beside_a_model(name, tmp_path, monkeypatch):
     module = f"mine_{name}"
     (tmp_path / f"{module}.py").write_text(MODEL)
     bare = {"0.bias": (0.0, 1.0), "1.weight": (1.0, 1.0), "1.bias": (0.5, 0.0)}
-    done = run(write(tmp_path / "a.safetensors", **bare), "--model", f"{module}:{name}")
+    done = run(
+        write(tmp_path / "a.safetensors", **bare), "--model", f"{module}:{name}", "--output-format", "concise"
+    )
     assert done.exit_code == 1
     assert "BN402 [error] statistics-not-loaded" in done.stdout
     assert "For BatchNorm1d `1` of " in done.stdout

@@ -53,8 +53,9 @@ CLASSES: Final = (
 """How the names of classes begin that only make data."""
 REBUILDERS: Final = "torch._utils._rebuild_"
 
-WATCHED: Final = sys.stdlib_module_names | {"nt", "numpy", "posix", "torch"}
-"""Packages in which everything else that is called does something."""
+LIBRARIES: Final = ("numpy", "torch")
+STANDARD: Final = sys.stdlib_module_names | {"nt", "posix"}
+"""Packages of which every other function does something; so do other classes of the standard library."""
 
 
 def harm(name: str) -> Harm:
@@ -62,9 +63,11 @@ def harm(name: str) -> Harm:
     module, _, last = name.rpartition(".")
     if last in DATA.get(module, "").split() or name.startswith(REBUILDERS):
         return "none"
-    if name.startswith(CLASSES) and last[:1].isupper() and last.isidentifier():
-        return "none"
-    return "danger" if name.partition(".")[0] in WATCHED else "unknown"
+    package = name.partition(".")[0]
+    is_class = last.isidentifier() and last.lstrip("_")[:1].isupper()
+    if is_class and (name.startswith(CLASSES) or package in LIBRARIES):
+        return "none" if name.startswith(CLASSES) else "unknown"
+    return "danger" if package in LIBRARIES or package in STANDARD else "unknown"
 
 
 def qualified(module: str, name: str) -> str:

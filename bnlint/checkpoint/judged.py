@@ -63,9 +63,9 @@ def _held(contents: Contents, state: State) -> str:
     return f"`{state.path}` of {contents.held}" if len(contents.states) > 1 and state.path else contents.held
 
 
-def _layer(contents: Contents, state: State, name: str, cls: str = "BatchNorm") -> Layer:
+def _layer(contents: Contents, state: State, name: str) -> Layer:
     path = f"{state.path}.{name}" if len(contents.states) > 1 and state.path else name
-    return Layer(cls, "batchnorm", Where(contents.filename, module=path or None))
+    return Layer("BatchNorm", "batchnorm", Where(contents.filename, module=path or None))
 
 
 def _against(contents: Contents, model: Any) -> tuple[list[Lacking], tuple[str, ...]]:

@@ -19,6 +19,12 @@ from bnlint.checkpoint.tensors import Tensor, stored
 LONGEST: Final = 1 << 16
 """Characters of a text that is kept: no key is longer."""
 
+MALFORMED: Final = (
+    *(ValueError, IndexError, KeyError, TypeError, AttributeError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+"""What following instructions raises that no pickler has written."""
+
 
 class DamagedError(ValueError):
     """A pickle that cannot be followed; `position` is the byte where the instruction begins."""
@@ -84,18 +90,9 @@ def read(stream: IO[bytes], fetch: Fetch, order: str = "<") -> Read:
             machine.step(opcode.name, arg)
             position = stream.tell()
         (value,) = machine.last(1)
-    except (
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-    ) as problem:
+    except MALFORMED as problem:
         raise DamagedError(position, str(problem)) from problem
-    storages = tuple(machine.storages.values())
-    return Read(value, tuple(machine.called), storages)
+    return Read(value, tuple(machine.called), tuple(machine.storages.values()))
 
 
 class _Machine:
@@ -240,14 +237,17 @@ def _shaped(_machine: _Machine, _storage: Any, _offset: Any, shape: Any, *_: Any
     return Tensor(shape) if isinstance(shape, tuple) and _counts(shape) else None
 
 
-def _retyped(machine: _Machine, function: Any, _cls: Any, args: Any, *_: Any) -> Tensor | None:
-    """A tensor of a subclass: how the plain one is made, the class, and what that takes."""
-    make = MAKERS.get(function.path) if isinstance(function, Name) else None
-    return make(machine, *args) if make and isinstance(args, tuple) else None
+def _retyped(machine: _Machine, function: Any, _cls: Any, args: Any, *_: Any) -> Any:
+    """A tensor of a subclass: what makes the plain one is called, with its arguments."""
+    machine.call(function, args)
+    return machine.stack.pop()
 
 
-def _reconstructed(_machine: _Machine, cls: Any, *args: Any) -> Any:
-    """An object whose class keeps it simple: `copyreg` makes it."""
+def _reconstructed(machine: _Machine, cls: Any, *args: Any) -> Any:
+    """An object that `copyreg` makes: its class is called, and so is the one that it builds on."""
+    for one in (cls, *args):
+        if isinstance(one, Name):
+            machine.called.setdefault(one.path)
     return Made(cls.path, args) if isinstance(cls, Name) else None
 
 
