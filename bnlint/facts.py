@@ -280,8 +280,8 @@ class Forward:
     model can be here; exactly {"train"} means that it certainly is in train mode on this path.
     `path` leads here: where the model was built, who last set its mode, who called.
     `stuck` is the `eval()` of an earlier pass of the training loop that is still in force, if any.
-    `layer` is the BatchNorm that is in that mode where a live model was looked at, and `measured` what its
-    mode does to the answer.
+    `layer` is the BatchNorm that is in that mode where a live model was looked at, `measured` what its mode does
+    to the answer, and `answers` are those for a sample in its batch and alone.
     """
 
     model: str
@@ -297,6 +297,7 @@ class Forward:
     assumed: str | None = None
     layer: Layer | None = None
     measured: Mapping[str, float] | None = None
+    answers: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
 
 Effect = Literal["recorded", "refused", "kept", "unknown"]

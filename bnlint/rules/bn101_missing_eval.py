@@ -99,6 +99,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Forward, Layer, assumption
+from bnlint.picture import against
 from bnlint.rule import Claim
 
 if TYPE_CHECKING:
@@ -121,10 +122,11 @@ def _judge(forward: Forward) -> Iterator[Claim]:
     match forward:
         case Forward(layer=Layer() as layer):
             message = (
-                f"This {layer.cls} runs in train mode while `{forward.model}` is evaluated: it normalises by the "
-                f"batch and moves its statistics; call `eval()` on the whole model first."
+                f"This {layer.cls} runs in train mode while `{forward.model}` is evaluated: it normalises by "
+                f"the batch and moves its statistics; call `eval()` on the whole model first."
             )
-            yield Claim(forward.where, message, evidence, measured=forward.measured)
+            picture = _picture(forward)
+            yield Claim(forward.where, message, evidence, measured=forward.measured, picture=picture)
         case Forward(batchnorm="yes" | "unknown"):
             message = (
                 f"`{forward.model}` is evaluated in train mode: BatchNorm uses this batch's statistics and "
@@ -137,6 +139,14 @@ def _judge(forward: Forward) -> Iterator[Claim]:
                 f"call `{forward.model}.eval()` first."
             )
             yield Claim(forward.where, message, evidence, severity="warning")
+
+
+def _picture(forward: Forward) -> Picture | None:
+    """The answer for one sample in its batch, over that for the sample alone."""
+    together, alone = forward.answers
+    if not together:
+        return None
+    return against("The answer for one sample", "alone", "in its batch", alone, together, name="an output")
 
 
 BATCHES = (2, 4, 8, 32)

@@ -73,6 +73,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Feed, assumption
+from bnlint.picture import distribution
 from bnlint.rule import Claim, Threshold
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _claim(feed: Feed, size: int, enough: int) -> Claim:
         evidence,
         severity="error" if hopeless else None,
         measured=_measured(feed, size, enough),
-        picture=_picture(feed, enough),
+        picture=_picture(feed),
     )
     return claim.assuming(assumption(feed))
 
@@ -116,27 +117,16 @@ def _measured(feed: Feed, size: int, enough: int) -> dict[str, float] | None:
     """What a loader gave that was run."""
     if not feed.sizes:
         return None
-    found: dict[str, float] = {"samples": size, "threshold": enough}
-    if isinstance(feed.values, int):
-        found["values per channel"] = feed.values
-    return found
+    values = {"values per channel": feed.values} if isinstance(feed.values, int) else {}
+    return {"samples": size, **values, "threshold": enough}
 
 
-def _picture(feed: Feed, enough: int) -> Picture | None:
-    """The sizes of the batches that were seen, beside what is enough."""
-    if not feed.sizes:
-        return None
-    numbers = range(1, len(feed.sizes) + 1)
-    return Picture(
-        kind="bars",
-        title="Samples in each batch",
-        x="batch",
-        y="samples",
-        series=(
-            Series("wrong", list(map(float, feed.sizes)), name="seen"),
-            Series("right", [float(enough)] * len(feed.sizes), name="enough"),
-        ),
-        categories=tuple(map(str, numbers)),
+def _picture(feed: Feed) -> Picture | None:
+    """How many samples the batches had that were seen."""
+    return (
+        distribution("Samples in a batch", "samples", "batches", feed.sizes, name="seen")
+        if feed.sizes
+        else None
     )
 
 

@@ -2,17 +2,18 @@
 
 What it finds
 -------------
-A model in eval mode whose layers, given the loader's batches, are fed by values that their running statistics
-do not describe. Measured is how large the normalised values are, as the root of the mean square of a channel: 1
-for data like those that the statistics were collected on, and also about 1 for a part of them, such as one class.
+A model in eval mode whose layers, given the loader's batches, are fed by values that their running
+statistics do not describe. Measured is how large the normalised values are, as the root of the mean square
+of a channel: 1 for data like those that the statistics were collected on, and also about 1 for a part of
+them, such as one class.
 
 Why it is wrong
 ---------------
 In eval mode BatchNorm subtracts `running_mean` and divides by the root of `running_var`. Where these are of
-other data, what comes out has neither mean 0 nor deviation 1, and the layers behind were never trained on that.
-It happens with inputs that are scaled or normalised otherwise than in training (0 to 255 in place of 0 to 1),
-with another domain, with statistics that stopped moving while the weights went on (a momentum near 0), and
-after training on batches that were sorted by class.
+other data, what comes out has neither mean 0 nor deviation 1, and the layers behind were never trained on
+that. It happens with inputs that are scaled or normalised otherwise than in training (0 to 255 in place of 0
+to 1), with another domain, with statistics that stopped moving while the weights went on (a momentum near
+0), and after training on batches that were sorted by class.
 
 Bad
 ---
@@ -78,8 +79,8 @@ Good
 
 How to fix it
 -------------
-Give the model inputs that are prepared as in training. Where the data really are others, collect the statistics
-anew on them (`torch.optim.swa_utils.update_bn`), or train on shuffled batches of both.
+Give the model inputs that are prepared as in training. Where the data really are others, collect the
+statistics anew on them (`torch.optim.swa_utils.update_bn`), or train on shuffled batches of both.
 
 When it is fine
 ---------------
@@ -95,11 +96,13 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isnan
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series, percent
 from bnlint.facts import Facts, Statistics
+from bnlint.picture import against
 from bnlint.rule import Claim, Threshold
 
 if TYPE_CHECKING:
@@ -146,15 +149,14 @@ def _size(one: Statistics) -> float | None:
         for mean, var, seen, spread in zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True)
     ]
     found = median(sizes)
-    return found if found == found else None  # NaN: that is BN407's
+    return None if isnan(found) else found  # that is BN407's
 
 
 def _claim(first: Statistics, size: float, large: float, wrong: int, of: int) -> Claim:
-    layers = "its" if of == 1 else f"{wrong} of {of} layers'"
+    more = f" (so it is in {wrong} of {of} layers)" if wrong > 1 else ""
     message = (
-        f"The running statistics of this {first.norm.cls} do not fit the loader's data: normalised values have "
-        f"a size of {size:.3g} where 1 is right, in {layers} channels. Check how the inputs are scaled, or collect "
-        f"the statistics anew."
+        f"The running statistics of this {first.norm.cls} do not fit the loader's data: what they normalise has "
+        f"a size of {size:.3g}, not 1{more}. Check how the inputs are scaled, or collect the statistics anew."
     )
     numbers = {"size of normalised values": size, "threshold": large, "layers": wrong, "of": of}
     return Claim(first.norm.where, message, measured=numbers, picture=_picture(first))
@@ -162,17 +164,7 @@ def _claim(first: Statistics, size: float, large: float, wrong: int, of: int) ->
 
 def _picture(one: Statistics) -> Picture:
     """What the batches have, over what the statistics say, channel by channel."""
-    ends = sorted(one.mean)
-    return Picture(
-        kind="scatter",
-        title="Mean of each channel",
-        x="running_mean",
-        y="mean of the batches",
-        series=(
-            Series("truth", [ends[0], ends[-1]], [ends[0], ends[-1]], name="where they fit"),
-            Series("wrong", one.seen_mean, one.mean, name="channels"),
-        ),
-    )
+    return against("Mean of each channel", "running_mean", "mean of the batches", one.mean, one.seen_mean)
 
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 16.0, 255.0)
@@ -193,8 +185,8 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     return Demonstration(
         setting=(
             "A classifier has learned to tell five classes. It is evaluated on new samples, scaled as in "
-            "training and multiplied by 16, as if somebody had forgotten to divide. The size of the normalised "
-            "values is the root of their mean square in BatchNorm, before scale and shift."
+            "training and multiplied by 16, as if somebody had forgotten to divide. The size of the "
+            "normalised values is the root of their mean square in BatchNorm, before scale and shift."
         ),
         columns=("wrong: inputs x 16", "right: as in training"),
         rows=(
@@ -203,8 +195,8 @@ def demonstrate(lab: Laboratory) -> Demonstration:
             Row("right predictions, statistics collected anew", percent(anew), ""),
         ),
         claim=(
-            f"Inputs that are 16 times too large make the normalised values {sizes[off]:.0f} times as large as "
-            f"they should be, and {percent(right[off])} of the predictions are right in place of "
+            f"Inputs that are 16 times too large make the normalised values {sizes[off]:.0f} times as large "
+            f"as they should be, and {percent(right[off])} of the predictions are right in place of "
             f"{percent(right[one])}; with statistics of the new inputs it is {percent(anew)}."
         ),
         holds=(

@@ -95,7 +95,6 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
 def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
     """All that was seen."""
     main, evaluated = seen.main, seen.evaluated
-    measured = seen.oracle.measured if seen.oracle is not None else None
     feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
     inputs = [] if seen.first is None else [tensor for _, tensor in leaves(seen.first.inputs)]
     return Facts(
@@ -112,7 +111,7 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
             ),
         ),
         unregistered=tuple(modes.unregistered(live, seen.passes, ambient_grad=not evaluated)),
-        forwards=tuple(modes.forwards(live, main, measured)) if evaluated else (),
+        forwards=tuple(modes.forwards(live, main, seen.oracle)) if evaluated else (),
         feeds=feeds,
         thaws=() if evaluated else tuple(modes.thaws(live, main)),
         untracked=tuple(modes.untracked(live, main, evaluated=evaluated)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from torch import Tensor, nn
@@ -13,11 +14,12 @@ from bnlint.trace.layers import class_name, is_batchnorm, is_initial, is_trained
 from bnlint.trace.locate import called
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from bnlint.facts import Answer3
     from bnlint.finding import Where
     from bnlint.trace.live import Live
+    from bnlint.trace.oracles import Invariance
     from bnlint.trace.record import Application, Pass
 
 ON_PURPOSE: Final = re.compile(
@@ -36,23 +38,17 @@ def ran(live: Live, seen: Pass) -> dict[int, list[Application]]:
     return found
 
 
-def forwards(live: Live, seen: Pass, measured: Mapping[str, float] | None) -> Iterator[Forward]:
-    """The layers that run in train mode where the model is evaluated."""
+def forwards(live: Live, seen: Pass, oracle: Invariance | None) -> Iterator[Forward]:
+    """The layers that run in train mode where the model is evaluated, and what that does to its answers."""
     for several in ran(live, seen).values():
         module = several[0].module
         assert module is not None
-        by_batch = any(one.training and one.tracked for one in several)
-        if by_batch and any(one.asked for one in several):
+        if any(one.training and one.tracked and one.asked for one in several):
             layer = live.norm(module)
-            yield Forward(
-                live.name,
-                layer.where,
-                "evaluation",
-                frozenset({"train"}),
-                "yes",
-                layer=layer,
-                measured=measured,
-            )
+            fact = Forward(live.name, layer.where, "evaluation", frozenset({"train"}), "yes", layer=layer)
+            if oracle is not None:
+                fact = replace(fact, measured=oracle.measured, answers=(oracle.together, oracle.alone))
+            yield fact
 
 
 def untracked(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Untracked]:

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 LIMIT = 1e-3
 """The disagreement, in deviations of the output, up to which a model answers by the sample alone."""
 
+SHOWN = 500
+"""Values of an answer that are kept to be shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Invariance:
     """How far the answer for the first sample is from that for it alone.
 
     `disagreement` is the largest distance, in standard deviations of the output. `together` and `alone` are
-    the answers of the output in which it is largest, flattened.
+    the answers of the output in which it is largest, flattened; of many values some.
     """
 
     disagreement: float
@@ -63,8 +66,14 @@ def invariance(together: dict[str, tuple[Tensor, float]], single: Any) -> Invari
         ):
             continue
         largest = float((first - other).abs().max()) / (deviation or 1.0)
-        found.append(Invariance(largest, tuple(first.flatten().tolist()), tuple(other.flatten().tolist())))
+        found.append(Invariance(largest, _some(first), _some(other)))
     return max(found, key=lambda one: one.disagreement, default=None)
+
+
+def _some(values: Tensor) -> tuple[float, ...]:
+    """So many values as a picture can show, evenly spread."""
+    flat = values.flatten()
+    return tuple(flat[:: max(1, flat.numel() // SHOWN)].tolist())
 
 
 def repeats(run: Callable[[], Any], before: dict[str, tuple[Tensor, float]], size: int) -> bool:

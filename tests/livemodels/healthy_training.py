@@ -549,7 +549,8 @@ def batches_in_dataclasses():
 @CASES(
     arguments={
         "forward": lambda model, batch: model([image for image, _ in batch], [target for _, target in batch])
-    }
+    },
+    may="BN301",
 )
 def detection_with_lists_of_images():
     class Detector(nn.Module):
