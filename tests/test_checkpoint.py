@@ -308,6 +308,7 @@ HAND_WRITTEN = {
     "what an object builds on": (
         b"ccopy_reg\n_reconstructor\n(csubprocess\nPopen\ncsubprocess\nPopen\n(lS'touch MARK'\natR"
     ),
+    "what copyreg makes": (b"ccopyreg\n__newobj_ex__\n(csubprocess\nPopen\n(S'touch MARK'\nt(dtR"),
     "an old name": b"c__builtin__\neval\n(S'1'\ntR",
     "an extension": b"\x82\x05(S'x'\ntR",
 }

@@ -92,14 +92,14 @@ def lacking(state: State) -> Iterator[tuple[Group, bool]]:
     found = groups(state)
     tracking = [group for group in found.values() if group.tracks]
     called = [group for group in found.values() if _called(group.name) and group.channels]
-    without = [group for group in called if len(group.missing) == 2 and COUNT not in group.parts]
+    without = {group.name for group in called if len(group.missing) == 2 and COUNT not in group.parts}
     named = not tracking or 2 * len(without) < len(called)
     for group in found.values():
         if group.missing and COUNT in group.parts:
             yield group, True
         elif len(group.missing) == 1:
             yield group, bool(tracking)
-        elif named and group in without and _fits(group, state):
+        elif named and group.name in without and _fits(group, state):
             yield group, False
 
 

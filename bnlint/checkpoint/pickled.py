@@ -265,6 +265,7 @@ MAKERS: Final[dict[str, Callable[..., Any]]] = {
     "torch.Size": lambda _machine, shape=(), *_: shape,
     "copyreg._reconstructor": _reconstructed,
     "copyreg.__newobj__": _reconstructed,
+    "copyreg.__newobj_ex__": _reconstructed,
 }
 """What is understood, by the name that is called."""
 

@@ -117,9 +117,9 @@ def check(facts: Facts) -> Iterator[Claim]:
             case Statistics(evaluated="yes", count=0):
                 yield _claim(fact, "and has seen no batch")
             case Statistics(evaluated="yes", trained="yes", count=int()):
-                yield _claim(fact, "though its shift is trained")
+                yield _claim(fact, "though it was trained")
             case Statistics(evaluated="yes", trained="yes"):
-                yield _claim(fact, "though its shift is trained").assuming("it is no FrozenBatchNorm")
+                yield _claim(fact, "though it was trained").assuming("it is no FrozenBatchNorm")
 
 
 def _built(numbers: tuple[float, ...], value: float) -> bool:
