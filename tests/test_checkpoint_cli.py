@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bnlint.cli.progress import Bar
+from bnlint.progress import Bar
 from click.testing import CliRunner
 
 from bnlint.cli import app
@@ -165,7 +165,7 @@ def test_the_report_goes_to_a_file(tmp_path):
 
 def test_the_bar_shows_the_files(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr("bnlint.cli.progress.wanted", lambda **_: True)
+    monkeypatch.setattr("bnlint.progress.wanted", lambda **_: True)
     monkeypatch.setattr(Bar, "__call__", lambda _self, done, doing: shown.append((done, doing)))
     run(healthy(tmp_path / "a.safetensors"), healthy(tmp_path / "b.safetensors"))
     assert shown == [(0.0, "a.safetensors"), (0.5, "b.safetensors")]

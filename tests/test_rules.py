@@ -1582,6 +1582,94 @@ class TestPoisonedStatistics:
         assert not claims("BN407", statistics=(replace(POISONED, var=var),))
 
 
+LIVE = norm(row=3)
+DRIFTED = Statistics(
+    LIVE,
+    "`Net`",
+    (0.0, 1.0, 2.0),
+    (1.0, 4.0, 1.0),
+    count=200,
+    trained="yes",
+    evaluated="yes",
+    seen_mean=(3.0, 7.0, 2.0),
+    seen_var=(1.0, 4.0, 1.0),
+    batches=2,
+)
+"""Normalised, the channels have sizes of the root of 10, the root of 10 and 1."""
+
+
+class TestDriftedStatistics:
+    def test_measures_the_channel_in_the_middle(self):
+        (claim,) = claims("BN408", statistics=(DRIFTED,))
+        assert (claim.where, claim.severity, claim.confidence) == (at(3), None, "high")
+        assert claim.measured == {
+            "size of normalised values": pytest.approx(10**0.5, rel=1e-4),
+            "threshold": 2.0,
+            "layers": 1,
+            "of": 1,
+        }
+        assert "has a size of 3.16, not 1; check" in claim.message
+        assert claim.picture.points(claim.picture.series[1]) == [(0, 3), (1, 7), (2, 2)]
+
+    def test_many_layers_are_one_finding_at_the_first(self):
+        right = replace(DRIFTED, norm=norm(row=2), seen_mean=DRIFTED.mean)
+        (claim,) = claims("BN408", statistics=(right, DRIFTED, replace(DRIFTED, norm=norm(row=4))))
+        assert claim.where == at(3)
+        assert (claim.measured["layers"], claim.measured["of"]) == (2, 3)
+        assert "(so it is in 2 of 3 layers)" in claim.message
+
+    @pytest.mark.parametrize(("factor", "expected"), [(1.99, 0), (2.01, 1)])
+    def test_needs_twice_the_size(self, factor, expected):
+        seen = replace(DRIFTED, seen_mean=DRIFTED.mean, seen_var=tuple(factor**2 * v for v in DRIFTED.var))
+        assert len(claims("BN408", statistics=(seen,))) == expected
+
+    @pytest.mark.parametrize(("count", "expected"), [(99, 0), (100, 1), (UNKNOWN, 0)])
+    def test_small_values_count_where_the_statistics_have_settled(self, count, expected):
+        seen = replace(DRIFTED, count=count, seen_mean=DRIFTED.mean, seen_var=(0.01, 0.01, 0.01))
+        assert len(claims("BN408", statistics=(seen,))) == expected
+
+    @pytest.mark.parametrize(
+        "silent",
+        [
+            {"evaluated": "no"},
+            {"var": (1.0, -1.0, 1.0)},
+            {"mean": (math.nan, math.nan, math.nan)},
+            {"seen_mean": (3.0,)},
+            {"seen_mean": (3.0, 1.0, 2.0)},
+        ],
+    )
+    def test_is_silent(self, silent):
+        assert not claims("BN408", statistics=(replace(DRIFTED, **silent),))
+
+
+SWAMPED = replace(DRIFTED, seen_mean=(), seen_var=(), var=(1e-6, 2e-6, 0.0), count=9)
+
+
+class TestEpsilonAboveVariances:
+    """BN405, where the variances are known."""
+
+    def test_measures_the_median(self):
+        (claim,) = claims("BN405", statistics=(SWAMPED,))
+        assert claim.where == at(3)
+        assert claim.measured == {"median variance": 1e-6, "threshold": 1e-5}
+        assert "(median 1e-06)" in claim.message
+        assert "a deviation of 0.3, not 1" in claim.message
+
+    def test_in_train_mode_the_batches_count(self):
+        training = replace(SWAMPED, evaluated="no", var=(1.0, 1.0, 1.0), seen_var=(1e-6, 2e-6, 0.0))
+        (claim,) = claims("BN405", statistics=(training,))
+        assert claim.measured == {"median variance": 1e-6, "threshold": 1e-5}
+
+    @pytest.mark.parametrize(
+        "var", [(1e-6, 1.0, 1.0), (0.0, 0.0, 1e-6), (0.0, 0.0, 0.0), (1e-6,), (), (1e-5, 1e-5, 1e-5)]
+    )
+    def test_is_silent_about_few_small_and_about_dead_channels(self, var):
+        assert not claims("BN405", statistics=(replace(SWAMPED, var=var),))
+
+    def test_an_eps_that_is_not_known_is_not_judged(self):
+        assert not claims("BN405", statistics=(replace(SWAMPED, norm=IN_FILE),))
+
+
 class TestLackingStatistics:
     def test_a_file_by_itself(self):
         (claim,) = claims("BN401", lacking=(LACKING,))
@@ -1702,6 +1790,9 @@ NOTHING_KNOWN = Facts(
         replace(BUILT, count=UNKNOWN),
         replace(BUILT, evaluated="unknown"),
         replace(BUILT, mean=()),
+        *(replace(DRIFTED, evaluated=answer) for answer in ("unknown", "no")),
+        replace(DRIFTED, seen_mean=(), seen_var=()),
+        replace(DRIFTED, norm=IN_FILE),
     ),
     lacking=(Lacking(IN_FILE, "`best.pt`", ()), Lacking(IN_FILE, "`best.pt`", (), "`Net`")),
     averages=tuple(
@@ -1794,6 +1885,8 @@ EVERYTHING = Facts(
         POISONED,
         replace(POISONED, dtype="float16", var=(math.inf, -1.0)),
         replace(POISONED, var=(1.0, 1.0), poisoned="batch 3 of the loader gives NaN"),
+        DRIFTED,
+        SWAMPED,
     ),
     lacking=(LACKING, replace(LACKING, assumed="`bn` is a BatchNorm"), replace(LACKING, against="`Net`")),
     snapshots=tuple(

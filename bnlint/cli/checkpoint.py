@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--select", multiple=True, type=Selectors(), metavar="RULES", help="Only these rules.")
 @click.option("--ignore", multiple=True, type=Selectors(), metavar="RULES", help="Not these rules.")
 @click.option(
-    "--output-format", type=OneOf(formats), default="full", show_default=True, help="How findings are shown."
+    "--output-format", type=OneOf(formats), default="table", show_default=True, help="How findings are shown."
 )
 @click.option("--output-file", type=click.Path(dir_okay=False), metavar="FILE", help="Write them there.")
 @click.option(
