@@ -67,9 +67,9 @@ def check(  # noqa: PLR0913
     The model, the loader and the process are afterwards as they were, also where something is raised: modes,
     parameters, buffers, gradients, hooks, random numbers. Only an iterator cannot be put back.
 
-    Raises `ImportError` where torch is not installed, `TypeError` for what is no model, no loader, or cannot be
-    called on a batch, and whatever the model raises; but what BatchNorm raises because of the shape of a batch
-    is a finding.
+    Raises `ImportError` where torch is not installed, `TypeError` for what is no model, no loader, or cannot
+    be called on a batch, `bnlint.config.ConfigError` for settings that are wrong, and whatever the model
+    raises; but what BatchNorm raises because of the shape of a batch is a finding.
     """
     import sys
 
@@ -85,7 +85,7 @@ def check(  # noqa: PLR0913
         select=select,
         ignore=ignore,
         progress=progress,
-        frame=sys._getframe(1),
+        frame=sys._getframe(1),  # noqa: SLF001  the public way to it reads the source
     )
 
 

@@ -49,8 +49,8 @@ def report(  # noqa: PLR0913
 ) -> Report:
     """Run the model, and judge what was seen.
 
-    `frame` is the code that asks, `factories` have made the model and the loader, where that is known: they say
-    where layers and loaders are written.
+    `frame` is the code that asks, `factories` have made the model and the loader, where that is known: they
+    say where layers and loaders are written.
     """
     if stage not in STAGES:
         raise ValueError(f'stage is "train" or "eval", not {stage!r}')

@@ -9,8 +9,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import pytest
-
 import bnlint
 from bnlint.rule import all_rules
 

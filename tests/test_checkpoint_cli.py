@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from bnlint.progress import Bar
 from click.testing import CliRunner
 
 from bnlint.cli import app
+from bnlint.progress import Bar
 
 
 def write(path: Path, **layers: tuple[float, ...]) -> Path:

@@ -97,9 +97,9 @@ def _swamped(found: Statistics) -> Claim | None:
     if not 0 < median < eps or variances[-1] == 0:
         return None
     message = (
-        f"`eps={eps:g}` of {found.norm.cls} is larger than the variances of most channels (median {median:.2g}): "
-        f"it normalises them to a deviation of {(median / (median + eps)) ** 0.5:.2g}, not 1; scale the input up, or "
-        f"pass a smaller `eps`."
+        f"`eps={eps:g}` of {found.norm.cls} is larger than the variances of most channels (median "
+        f"{median:.2g}): it normalises them to a deviation of {(median / (median + eps)) ** 0.5:.2g}, not 1; "
+        f"scale the input up, or pass a smaller `eps`."
     )
     return Claim(found.norm.where, message, measured={"median variance": median, "threshold": eps})
 

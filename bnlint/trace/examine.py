@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from bnlint.facts import Facts
-from bnlint.trace import feeding, handwritten, modes, order, state
+from bnlint.trace import feeding, handwritten, modes, order, sharing, state
+from bnlint.trace.answers import Clues, answers
 from bnlint.trace.batches import describe
 from bnlint.trace.calling import caller
 from bnlint.trace.guard import unmarked
@@ -19,7 +20,6 @@ from bnlint.trace.live import Live
 from bnlint.trace.locate import Origin, Places
 from bnlint.trace.overrides import overrides
 from bnlint.trace.passes import Run, Seen, look
-from bnlint.trace.record import leaves
 from bnlint.trace.statistics import statistics
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
     """All that was seen."""
     main, evaluated = seen.main, seen.evaluated
     feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
-    inputs = [] if seen.first is None else [tensor for _, tensor in leaves(seen.first.inputs)]
+    inputs = None if seen.first is None else seen.first.inputs
     return Facts(
         norms=tuple(live.norm(module) for module in live.norms.values()),
         uses=tuple(order.uses(live, main, evaluated=evaluated)),
-        shared=tuple(order.shared(live, main, evaluated=evaluated)),
-        recurrent=tuple(order.recurrent(live, main, evaluated=evaluated)),
+        shared=tuple(sharing.shared(live, main, evaluated=evaluated)),
+        recurrent=tuple(sharing.recurrent(live, main, evaluated=evaluated)),
         arrivals=tuple(order.arrivals(live, main)),
-        answers=tuple(order.answers(live, main, inputs, seen.targets)),
+        answers=tuple(answers(live, main, Clues.of(inputs, seen.targets))),
         computed=(
             *modes.computed(live, seen.trained, seen.in_eval),
             *handwritten.computed(
@@ -127,7 +127,8 @@ def _skipped(live: Live, source: Source, seen: Seen) -> Iterator[str]:
     """What could not be looked at."""
     yield from seen.notes
     if source.consumes:
-        yield f"the loader is an iterator: {len(seen.sizes)} batches were taken from it and cannot be put back"
+        taken = len(seen.sizes)
+        yield f"the loader is an iterator: {taken} batches were taken from it and cannot be put back"
     if seen.main.refused is not None:
         path = live.path(seen.main.refused.module)
         yield f"what comes behind `{path}`, which raises: {seen.main.refused.error}"

@@ -1,8 +1,8 @@
 """Where in the source a layer of a live model is built, and where something was called.
 
 A layer's path leads to the class of the user's that assigns it, `self.bn = nn.BatchNorm2d(8)`, and into the
-literal containers there. A model that is no class of the user's is looked for in the function that built it, or
-where the variable that was passed is assigned. What is not found has the place where the check was called.
+literal containers there. A model that is no class of the user's is looked for in the function that built it,
+or where the variable that was passed is assigned. What is not found has the place where the check was called.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _nth(positions: Iterator[Any], number: int) -> tuple[int | None, int | None,
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who knows where a model and its loader are written: the code that asks, or the functions that made them."""
+    """Who knows where a model and its loader are written: the code that asks, or functions that made them."""
 
     frame: FrameType | None = None
     model: Any = None
@@ -296,7 +296,7 @@ def _passed(caller: FrameType | None, position: int) -> Expression | None:
 def _resolved(
     node: ast.expr, scope: ast.AST, filename: str, names: dict[str, Any], depth: int = 4
 ) -> Expression | None:
-    """What an expression stands for: through names that are assigned once, and functions that return one thing."""
+    """What an expression stands for: through names that are assigned once, and functions with one return."""
     if depth == 0:
         return None
     match node:

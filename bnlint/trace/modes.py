@@ -52,7 +52,7 @@ def forwards(live: Live, seen: Pass, oracle: Invariance | None) -> Iterator[Forw
 
 
 def untracked(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Untracked]:
-    """Layers without statistics of their own in a model that is evaluated, or with some that training leaves."""
+    """Layers without statistics in a model that is evaluated, or with some that training leaves behind."""
     for several in ran(live, seen).values():
         module = several[0].module
         assert module is not None
@@ -95,7 +95,7 @@ def thaws(live: Live, seen: Pass) -> Iterator[Thaw]:
 
 
 def _has_twin(live: Live, module: nn.Module) -> bool:
-    """Is the frozen part around a layer a copy of another one that learns, as a teacher or a key encoder is?"""
+    """Is the frozen part around a layer a copy of one that learns, as a teacher or a key encoder is?"""
     path = live.path(module) or ""
     whole = path
     while whole and not any(one.requires_grad for one in live.model.get_submodule(whole).parameters()):
@@ -124,7 +124,7 @@ def computed(live: Live, trained: Pass | None, evaluated: Pass | None) -> Iterat
 
 
 def owned(model: nn.Module, passes: list[Pass]) -> Iterator[tuple[nn.Module, Application]]:
-    """What modules of the user's normalise by a function, with running statistics: the first time of each module."""
+    """What modules of the user's normalise by a function, with running statistics; once for each module."""
     known = {id(module) for module in model.modules()}
     for one in (one for seen in passes for one in seen.applications):
         owner = one.owner

@@ -12,34 +12,61 @@ if TYPE_CHECKING:
     from bnlint.facts import Kind
 
 _WORDS: Final[dict[Kind, str]] = {
-    "activation": """relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh
-        softplus softsign tanh sigmoid logsigmoid threshold tanhshrink hardshrink softshrink glu softmin expit""",
+    "activation": """
+        relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid
+        hardtanh softplus softsign tanh sigmoid logsigmoid threshold tanhshrink hardshrink
+        softshrink glu softmin expit
+    """,
     "batchnorm": "batch_norm native_batch_norm _native_batch_norm_legit cudnn_batch_norm",
-    "norm": "layer_norm group_norm instance_norm rms_norm local_response_norm normalize native_layer_norm",
-    "conv": """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc convolution
-        _convolution""",
+    "norm": """
+        layer_norm group_norm instance_norm rms_norm local_response_norm normalize
+        native_layer_norm
+    """,
+    "conv": """
+        conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc
+        convolution _convolution
+    """,
     "linear": "linear",
-    "dropout": """dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout
-        native_dropout""",
-    "pool": """max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d lp_pool3d
-        adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
-        adaptive_avg_pool3d fractional_max_pool2d fractional_max_pool3d max_unpool1d max_unpool2d max_unpool3d
-        max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices""",
-    "reshape": """view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims movedim
-        moveaxis t T mT H mH adjoint squeeze unsqueeze contiguous clone detach data to type type_as float half bfloat16
-        double cpu cuda expand expand_as repeat tile pad constant_pad_nd chunk split split_with_sizes tensor_split
-        unbind __getitem__ select narrow index_select unfold roll flip rot90 ravel alias requires_grad_ channel_shuffle
-        diagonal real as_strided take masked_select gather tensor atleast_1d atleast_2d atleast_3d rename positive
-        dequantize _to_copy""",
-    "resample": "interpolate upsample upsample_nearest upsample_bilinear pixel_shuffle pixel_unshuffle grid_sample",
+    "dropout": """
+        dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout
+        feature_alpha_dropout native_dropout
+    """,
+    "pool": """
+        max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
+        lp_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d fractional_max_pool2d
+        fractional_max_pool3d max_unpool1d max_unpool2d max_unpool3d max_pool1d_with_indices
+        max_pool2d_with_indices max_pool3d_with_indices
+    """,
+    "reshape": """
+        view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims
+        movedim moveaxis t T mT H mH adjoint squeeze unsqueeze contiguous clone detach data to
+        type type_as float half bfloat16 double cpu cuda expand expand_as repeat tile pad
+        constant_pad_nd chunk split split_with_sizes tensor_split unbind __getitem__ select
+        narrow index_select unfold roll flip rot90 ravel alias requires_grad_ channel_shuffle
+        diagonal real as_strided take masked_select gather tensor atleast_1d atleast_2d
+        atleast_3d rename positive dequantize _to_copy
+    """,
+    "resample": """
+        interpolate upsample upsample_nearest upsample_bilinear pixel_shuffle pixel_unshuffle
+        grid_sample
+    """,
     "softmax": "softmax log_softmax gumbel_softmax",
-    "add": "add sub rsub subtract __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ addcmul addcdiv lerp",
-    "multiply": """mul multiply div divide true_divide __mul__ __rmul__ __imul__ __truediv__ __rtruediv__ __itruediv__
-        __div__""",
-    "concat": "cat concat concatenate stack hstack vstack dstack column_stack __setitem__ where",
+    "add": """
+        add sub rsub subtract __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ addcmul
+        addcdiv lerp
+    """,
+    "multiply": """
+        mul multiply div divide true_divide __mul__ __rmul__ __imul__ __truediv__ __rtruediv__
+        __itruediv__ __div__
+    """,
+    "concat": """
+        cat concat concatenate stack hstack vstack dstack column_stack __setitem__ where
+    """,
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
     "embedding": "embedding embedding_bag",
-}  # fmt: skip
+}
+"""What functions and methods are called, without the underscore of those in place."""
 KINDS: Final[dict[str, Kind]] = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 
 AS_POOLING: Final = frozenset({"mean", "amax", "max", "nanmean", "adaptive_avg_pool"})
@@ -47,6 +74,7 @@ AS_POOLING: Final = frozenset({"mean", "amax", "max", "nanmean", "adaptive_avg_p
 SLICES: Final = frozenset(
     {"__getitem__", "select", "unbind", "chunk", "split", "narrow", "index_select", "tensor_split"}
 )
+"""What takes a part of a tensor, such as one step of a sequence."""
 
 
 def named(func: Callable[..., Any]) -> str:

@@ -54,7 +54,7 @@ def firsts(outputs: Any, size: int) -> dict[str, tuple[Tensor, float]]:
 
 
 def invariance(together: dict[str, tuple[Tensor, float]], single: Any) -> Invariance | None:
-    """Compare the answers for a sample in its batch with those for the sample alone; None if there are none."""
+    """Compare the answers for a sample in its batch with those for it alone; None if there are none."""
     alone = {path: tensor.detach().float() for path, tensor in leaves(single)}
     found: list[Invariance] = []
     for path, (first, deviation) in together.items():

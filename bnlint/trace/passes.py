@@ -1,7 +1,8 @@
 """The passes over a live model: some batches as it is, and the first one again in other modes.
 
-Beside the batches of the loader a check makes two forwards: the first batch in eval mode, and its first sample
-alone. A model that is evaluated in eval mode needs the second only. Others follow where these give reason to.
+Beside the batches of the loader a check makes two forwards: the first batch in eval mode, and its first
+sample alone. A model that is evaluated in eval mode needs the second only. More follow where these give
+reason to.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ class Run:
 class Seen:
     """What all passes have shown.
 
-    `main` is the pass over the loader's batches, in the modes of the caller. `trained` and `in_eval` are those in
-    which all modules were in train or in eval mode, where there was one. `oracle` compares the first sample with
-    itself alone in the modes of `main`. `suspects` are handwritten layers that mix
-    samples in eval mode, and `suspicion` is what led to them.
+    `main` is the pass over the loader's batches, in the modes of the caller. `trained` and `in_eval` are those
+    in which all modules were in train or in eval mode, where there was one. `oracle` compares the first sample
+    with itself alone in the modes of `main`. `suspects` are handwritten layers that mix samples in eval mode,
+    and `suspicion` is what led to them.
     """
 
     evaluated: bool
@@ -147,7 +148,7 @@ def _single(batch: Batch) -> Batch:
 
 
 def _alone(run: Run, batch: Batch, together: Together) -> Invariance | None:
-    """Compare with the answer for the sample alone, in the modes in which the layers are now; None if it cannot be."""
+    """Compare with the answer for the sample alone, in the modes in which the layers are now; None if it fails."""
     if not batch.size or batch.size < 2 or not together:
         return None
     recorder = run.recorder()
@@ -197,7 +198,7 @@ def _in_train(run: Run, seen: Seen) -> None:
 
 
 def _suspect(run: Run, seen: Seen, together: Together, oracle: Invariance | None) -> None:
-    """Where a sample's answer depends on its batch in eval mode and no BatchNorm explains it: which layer does it?"""
+    """Which layer makes a sample's answer depend on its batch in eval mode, where no BatchNorm explains it?"""
     batch = seen.first
     if batch is None or not batch.size or oracle is None or oracle.holds or seen.in_eval is None:
         return

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from bnlint.trace import operations
@@ -24,6 +26,8 @@ from bnlint.trace.nodes import Node, Provenance, Spot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
+
+    from typing_extensions import Self
 
 TORCH: Final = os.path.dirname(torch.__file__) + os.sep
 OURS: Final = os.path.dirname(__file__) + os.sep
@@ -43,10 +47,10 @@ class Application:
 
     `module` is the layer, None where only its tensors are known; `owner` the innermost module that runs.
     `training` says whether the batch normalises, `asked` whether the owner is in train mode, `tracked` whether
-    there are running statistics. `samples`
-    is the size of the first dimension, `values` how many values each channel has. `mean` and `var` (unbiased)
-    are those of the batch, of shape (channels,), None where they were not looked at. `spot` calls the layer,
-    `inner` the function where that is the code of a module of the user's.
+    there are running statistics. `samples` is the size of the first dimension, `values` how many values each
+    channel has. `mean` and `var` (unbiased) are those of the batch, of shape (channels,), None where they were
+    not looked at. `spot` calls the layer, `inner` the function where that is the code of a module of the
+    user's. `raises` says that torch would refuse this batch, of which each channel has one value.
     """
 
     module: nn.Module | None
@@ -88,7 +92,11 @@ class Refused:
 
 @dataclass(slots=True)
 class Pass:
-    """What one pass over batches has shown; `outputs` are the tensors of the first batch's answer, by path."""
+    """What one pass over batches has shown.
+
+    `outputs` are the tensors of the first batch's answer, by their path in it. `called` are the modules that ran,
+    by identity. `refused` is the layer that has ended the pass, if one did.
+    """
 
     applications: list[Application] = field(default_factory=list)
     outputs: list[tuple[str, Tensor, Node | None]] = field(default_factory=list)
@@ -122,7 +130,7 @@ class Recorder(TorchFunctionMode):
 
     # entering and leaving
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         self._handles = [
             hooks.register_module_forward_pre_hook(self._before),
             hooks.register_module_forward_hook(self._after, always_call=True),
@@ -152,7 +160,7 @@ class Recorder(TorchFunctionMode):
 
     # modules
 
-    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _before(self, module: nn.Module, _args: tuple[Any, ...]) -> None:
         self._stack.append(module)
         self._counts.append(len(self.seen.applications))
         self.seen.called.add(id(module))
@@ -237,7 +245,7 @@ class Recorder(TorchFunctionMode):
         return tuple(found)
 
     def _comes_from_elsewhere(self, tensor: Tensor) -> bool:
-        """Was it made where nothing is seen, as in a scripted part? Parameters, buffers and numbers were not."""
+        """Was it made where nothing is seen, as in a scripted part? Parameters and buffers were not."""
         return id(tensor) not in self._layers and tensor.dim() > 0 and not isinstance(tensor, nn.Parameter)
 
     def _weighted(
@@ -248,7 +256,7 @@ class Recorder(TorchFunctionMode):
         bias = args[2] if len(args) > 2 else kwargs.get("bias")
         has_bias = isinstance(bias, Tensor)
         owner = self._layers.get(id(weight)) or self._layers.get(id(bias))
-        if owner is None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+        if owner is None and isinstance(module, (nn.Linear, _ConvNd)):
             owner = module
         made = (
             bias.numel()
@@ -264,7 +272,7 @@ class Recorder(TorchFunctionMode):
     def _normalise(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a BatchNorm in its mode; in train mode statistics go into buffers of ours."""
         order = BY_LAYER if getattr(func, "__module__", "") == "torch.nn.functional" else BY_TORCH
-        given: dict[str, Any] = {**DEFAULTS, **dict(zip(order, args)), **kwargs}
+        given: dict[str, Any] = {**DEFAULTS, **dict(zip(order, args, strict=False)), **kwargs}
         x = given["input"]
         if not isinstance(x, Tensor) or x.dim() < 2:
             return func(*args, **kwargs)
@@ -323,7 +331,7 @@ class Recorder(TorchFunctionMode):
         options: dict[str, Any] = {"device": given["input"].device, "dtype": _kept_in(like)}
         seen.mean, seen.var = torch.zeros(seen.channels, **options), torch.ones(seen.channels, **options)
         ours = {"running_mean": seen.mean, "running_var": seen.var, "momentum": 1.0}
-        renewed = [ours.get(key, value) for key, value in zip(order, args)]
+        renewed = [ours.get(key, value) for key, value in zip(order, args, strict=False)]
         rest = {**kwargs, **{key: value for key, value in ours.items() if key not in order[: len(args)]}}
         return func(*renewed, *args[len(order) :], **rest)
 
@@ -361,7 +369,7 @@ def _sample(seen: Application, x: Tensor) -> None:
 def _rate(args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | None) -> float | None:
     """The probability of a dropout; that of a layer counts in either mode, that of a call where it drops."""
     own = getattr(module, "p", None)
-    if isinstance(module, nn.modules.dropout._DropoutNd) and isinstance(own, (int, float)):
+    if isinstance(module, _DropoutNd) and isinstance(own, (int, float)):
         return float(own)
     rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
     training = args[2] if len(args) > 2 else kwargs.get("training", True)

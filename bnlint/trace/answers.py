@@ -1,0 +1,142 @@
+"""Which tensors that a model returns are its answer: the loader's targets say it, or names, or their shape."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from bnlint.facts import MOVES, Answer
+from bnlint.finding import Step
+from bnlint.trace.record import leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bnlint.trace.live import Live
+    from bnlint.trace.nodes import Node
+    from bnlint.trace.record import Pass
+
+HEAD: Final = re.compile(
+    r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.IGNORECASE
+)
+"""Paths of layers that make an answer, and keys under which one is returned."""
+SURE: Final = re.compile(r"(^|[._])(logits?|scores?|prob(abilitie)?s)$", re.IGNORECASE)
+"""Keys under which nothing but an answer is returned."""
+NO_HEAD: Final = re.compile(
+    r"proj|embed|neck|encoder|backbone|feat|repr|bottleneck|trunk|body|stem", re.IGNORECASE
+)
+"""Words that say that something goes on behind."""
+IMAGE: Final = (1, 3)
+"""Channels of images."""
+SPARE: Final = 4
+"""Of so many classes that there can be, one may be missing in the batches that were seen."""
+IGNORED: Final = (255, -100)
+"""Targets that stand for no class."""
+BEHIND: Final = MOVES - {"pool"} | {"resample", "softmax", "activation"}
+"""What may stand between a BatchNorm and the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """What a check knows of answers: the inputs and the targets of the loader, all tensors."""
+
+    given: list[Tensor]
+    targets: list[Tensor]
+    classes: int
+
+    @classmethod
+    def of(cls, inputs: Any, targets: list[Any]) -> Clues:
+        """From the inputs of the first batch, and the targets of all."""
+        tensors = [tensor for target in targets for _, tensor in leaves(target)]
+        return cls([tensor for _, tensor in leaves(inputs)], tensors, max(map(_classes, tensors), default=0))
+
+
+def _classes(target: Tensor) -> int:
+    """The number of classes up to the highest one in these targets; 0 where they are no classes."""
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool or not target.numel():
+        return 0
+    known = target[(target != IGNORED[0]) & (target != IGNORED[1])]
+    return int(known.max()) + 1 if known.numel() else 0
+
+
+def answers(live: Live, seen: Pass, clues: Clues) -> Iterator[Answer]:
+    """The tensors that come out of a BatchNorm and the model, and what says that they are its answer."""
+    for path, tensor, node in seen.outputs:
+        last = _last_norm(node)
+        if last is None or last.module is None or live.path(last.module) is None or not tensor.dim():
+            continue
+        where = live.norm(last.module).where
+        why = [Step(where, f"{text}: it is the model's answer") for text in _compared(tensor, clues)]
+        if not why:
+            why = [
+                Step(where, f"{text}: it is the model's answer")
+                for text in _named(live, path, tensor, node, clues)
+            ]
+        yield Answer(live.name, live.written(last.module, last.spot), live.chain(node), tuple(why[:1]))
+
+
+def _last_norm(node: Node | None) -> Node | None:
+    """The BatchNorm that an output comes out of, if it does."""
+    while node is not None and node.kind in BEHIND and len(node.inputs) == 1:
+        node = node.inputs[0]
+    return node if node is not None and node.kind == "batchnorm" else None
+
+
+def _compared(tensor: Tensor, clues: Clues) -> Iterator[str]:
+    """What says that the loader's targets are compared with this tensor."""
+    shape = tuple(tensor.shape)
+    counts = {shape[1], shape[-1]} if len(shape) > 1 else set()
+    most = clues.classes + max(1, clues.classes // SPARE)
+    if any(1 < clues.classes <= channels <= most for channels in counts):
+        yield f"its shape {shape} has a place for each class of the loader's targets"
+    for target in clues.targets:
+        if target.numel() == tensor.numel() and (target.is_floating_point() or clues.classes == 2):
+            yield f"it has the shape {shape} of the loader's targets"
+
+
+def _named(live: Live, path: str, tensor: Tensor, node: Node | None, clues: Clues) -> Iterator[str]:
+    """What else says that a tensor is an answer. Targets that it is not compared with leave its name alone."""
+    if SURE.search(path):
+        yield f"it is returned as `{path}`"
+    if clues.targets:
+        return
+    squashed = _squashed(node)
+    if squashed in {"softmax", "log_softmax"}:
+        yield f"{squashed} makes probabilities of it"
+    words = _words(live, path, node)
+    if not any(map(NO_HEAD.search, words)):
+        yield from (f"`{word}` makes it" for word in words if HEAD.search(word))
+    yield from _shaped(tuple(tensor.shape), squashed, clues.given)
+
+
+def _shaped(shape: tuple[int, ...], squashed: str, given: list[Tensor]) -> Iterator[str]:
+    """What the shape of a tensor says."""
+    if len(shape) == 4 and shape[1] in IMAGE and given:
+        if shape == tuple(given[0].shape):
+            yield f"it has the shape {shape} of the input"
+        elif squashed in {"tanh", "sigmoid"} or given[0].dim() == 2:
+            yield f"it is an image, of shape {shape}"
+    if shape in {shape[:1], (*shape[:1], 1)}:
+        yield "it is one number for each sample"
+
+
+def _words(live: Live, path: str, node: Node | None) -> list[str]:
+    """How the tensor is called where it is returned, and the layers that made it last."""
+    found = [path] if path and not path.isdecimal() else []
+    while node is not None:
+        name = live.path(node.module)
+        if node.kind in {"linear", "conv", "batchnorm"} and name:
+            found.append(name)
+        node = node.inputs[0] if len(node.inputs) == 1 and node.kind not in {"linear", "conv"} else None
+    return found
+
+
+def _squashed(node: Node | None) -> str:
+    """The activation behind which the tensor is returned."""
+    while node is not None and node.kind in {"reshape", "identity", "resample"} and len(node.inputs) == 1:
+        node = node.inputs[0]
+    return node.name.strip("_") if node is not None and node.kind in {"activation", "softmax"} else ""

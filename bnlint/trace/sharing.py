@@ -1,0 +1,129 @@
+"""BatchNorm layers that one forward applies several times: in several places, or over the steps of a sequence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from bnlint.facts import MOVES, Recurrent, Shared
+from bnlint.finding import Step
+from bnlint.trace.operations import SLICES
+from bnlint.trace.order import frozen, nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bnlint.trace.live import Live
+    from bnlint.trace.nodes import Node
+    from bnlint.trace.record import Pass
+
+
+def _feeder(node: Node) -> Node | None:
+    """What feeds a BatchNorm, past what only moves values."""
+    before = node.inputs[0] if node.inputs else None
+    while before is not None and before.kind in MOVES and len(before.inputs) == 1:
+        before = before.inputs[0]
+    return before
+
+
+def applications(seen: Pass) -> dict[int, list[Node]]:
+    """The applications to the first batch, by layer."""
+    found: dict[int, list[Node]] = {}
+    for node in nodes(seen):
+        if node.call.module is not None:
+            found.setdefault(id(node.call.module), []).append(node)
+    return found
+
+
+def shared(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Shared]:
+    """BatchNorm layers that are applied in several places of one forward."""
+    for several in applications(seen).values():
+        module = several[0].call.module
+        path = live.path(module)
+        if path is None or len(several) < 2:
+            continue
+        state = frozen(several[0].call, evaluated=evaluated)
+        norm = live.norm(module)
+        holder = _repeating(live, module)
+        if holder is not None:
+            yield Shared(norm, norm.where, "repeated", container=type(holder).__name__, frozen=state)
+        elif (fed := _two_feeders(several)) is not None:
+            feeders = tuple(live.op(node) for node in fed)
+            steps = tuple(Step(op.where, f"{op.name} feeds it here") for op in feeders)
+            yield Shared(norm, norm.where, "applied", feeders, frozen=state, evidence=steps)
+
+
+def _two_feeders(several: list[Node]) -> tuple[Node, Node] | None:
+    """Two layers of which both feed it; None where one may be the same as the other."""
+    fed = [_feeder(node) for node in several]
+    made = [
+        node
+        for node in fed
+        if node is not None and node.kind in {"conv", "linear"} and node.module is not None
+    ]
+    if len(made) != len(several):
+        return None
+    other = next((node for node in made if node.module is not made[0].module), None)
+    return None if other is None else (made[0], other)
+
+
+def _repeating(live: Live, module: nn.Module) -> nn.Module | None:
+    """A container that holds the layer, or a module with it, more than once."""
+    for holder in live.model.modules():
+        if isinstance(holder, (nn.Sequential, nn.ModuleList)):
+            children = list(holder._modules.values())  # noqa: SLF001
+            for child in {id(one): one for one in children if one is not None}.values():
+                twice = sum(one is child for one in children) > 1
+                if twice and any(inner is module for inner in child.modules()):
+                    return holder
+    return None
+
+
+def recurrent(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Recurrent]:
+    """BatchNorm layers that lie on the way from a hidden state to the next one."""
+    for several in applications(seen).values():
+        module = several[0].call.module
+        if live.path(module) is not None and len(several) > 1 and _recurs(several):
+            norm = live.norm(module)
+            loop = Step(live.written(module, several[1].spot), f"it runs {len(several)} times in one forward")
+            yield Recurrent(norm, norm.where, "loop", loop, frozen(several[0].call, evaluated=evaluated))
+
+
+def _recurs(several: list[Node]) -> bool:
+    """Does each application depend on the one before it, and on a further step of a sequence?"""
+    for earlier, later in pairwise(several):
+        between = list(_between(earlier, later))
+        if not between or not any(_joins_a_step(node, earlier) for node in between):
+            return False
+    return True
+
+
+def _between(earlier: Node, later: Node) -> Iterator[Node]:
+    """The operations on the ways from one application to a later one."""
+    reached: dict[int, bool] = {id(earlier): True}
+    order: list[Node] = []
+    stack = [(later, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            reached[id(node)] = any(reached.get(id(one), False) for one in node.inputs)
+            if reached[id(node)]:
+                order.append(node)
+        elif id(node) not in reached:
+            reached[id(node)] = False
+            stack.append((node, True))
+            stack.extend((one, False) for one in node.inputs)
+    return iter(order)
+
+
+def _joins_a_step(node: Node, earlier: Node) -> bool:
+    """Does another tensor join here that comes from one step of a sequence, and not by way of `earlier`?"""
+    if len(node.inputs) < 2:
+        return False
+    others = [list(one.ancestors()) for one in node.inputs]
+    return any(
+        earlier not in before and any(one.name in SLICES and one.spot is not None for one in before)
+        for before in others
+    )
