@@ -528,6 +528,7 @@ class Odd(nn.Module):
     def forward(self, x):
         self.sparse.data.mul_(2)
         self.rows.values().mul_(3)
+        self.sparse.data = (torch.eye(3) * 5).to_sparse()
         self.complex.mul_(1j)
         self.bit.logical_not_()
         self.odd[10] += 1
@@ -579,7 +580,21 @@ def averaged() -> nn.Module:
     return model
 
 
+class Rebinding(nn.Module):
+    """A scripted forward that rebinds its buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.register_buffer("center", torch.zeros(1))
+
+    def forward(self, x):
+        self.center = self.center * 0.9 + 1.0
+        return self.norm(x) - self.center
+
+
 MODELS = {
+    "scripted rebinding": (lambda: torch.jit.script(Rebinding()), x),
     "MoCo": (Momentum, x),
     "hooks": (Penalised, x),
     "reparametrised": (Spectral, x),
