@@ -6,6 +6,7 @@ import ast
 import contextlib
 import functools
 import gc
+import io
 import random
 import threading
 import types
@@ -574,6 +575,14 @@ def averaged() -> nn.Module:
     return model
 
 
+def loaded() -> nn.Module:
+    """A scripted model from a file, which learns its methods as they are called."""
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(block()), file)
+    file.seek(0)
+    return torch.jit.load(file)
+
+
 class Rebinding(nn.Module):
     """A scripted forward that rebinds its buffer."""
 
@@ -588,6 +597,7 @@ class Rebinding(nn.Module):
 
 
 MODELS = {
+    "loaded": (loaded, x),
     "scripted rebinding": (lambda: torch.jit.script(Rebinding()), x),
     "MoCo": (Momentum, x),
     "hooks": (Penalised, x),
