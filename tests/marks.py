@@ -55,6 +55,7 @@ class Fingerprint:
             return [*vars(thing).items(), ("grad", thing.grad if thing.is_leaf else None)]
         if isinstance(thing, torch.jit.ScriptModule):
             self.marks[f"{path}:training"] = thing.training
+            self.marks[f"{path}:attributes"] = set(vars(thing))
             tensors = (*thing.named_parameters(recurse=False), *thing.named_buffers(recurse=False))
             return [*tensors, *thing.named_children()]
         if isinstance(thing, torch.Generator):

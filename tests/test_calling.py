@@ -260,6 +260,8 @@ class OnlyNames(Model):
         (StrictDetector, ([IMAGES[0]] * 2, BOXES), {"images": [IMAGES[0]] * 2, "targets": BOXES}),
         (One, ([IMAGES[0]], BOXES[:1]), {"x": [IMAGES[0]]}),
         (Detector, IMAGES, {"images": IMAGES, "targets": None}),
+        (One, [{"image": IMAGES[0]}] * 2, {"x": [{"image": IMAGES[0]}] * 2}),
+        (One, [(IMAGES[0], 1)], {"x": [(IMAGES[0], 1)]}),
         (One, [IMAGES[0]], {"x": IMAGES[0]}),
         (One, [IMAGES[0], IMAGES[0]], {"x": IMAGES[0]}),
         (Two, ([IMAGES[0], IMAGES[0]], Y[:3]), {"a": IMAGES[0], "b": IMAGES[0]}),

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import functools
 import gc
+import io
 import random
 import threading
 import types
@@ -62,6 +63,7 @@ class Nasty(nn.Module):
         self.register_buffer("nothing", None)
         self.tied = nn.Parameter(self.body[0].weight.data)
         self.view, self.slow = self.plain[1:3], nn.Parameter(torch.ones(3))
+        self.slow.register_hook(nothing)
 
     def forward(self, x):
         return self.body(x)
@@ -335,13 +337,6 @@ def runs_in_inference_mode(model):
         model.center = torch.zeros(4)
 
 
-@pytest.fixture(autouse=True)
-def _few_differences():
-    """What this file asks torch to do is no matter of the other tests."""
-    with warnings.catch_warnings():
-        yield
-
-
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("name", ACTS)
 def test_each_change_is_undone(name: str, *, grad: bool) -> None:
@@ -526,8 +521,9 @@ class Odd(nn.Module):
         self.norm = nn.BatchNorm1d(3)
 
     def forward(self, x):
-        self.sparse.data.mul_(2)
+        self.sparse.data._values().mul_(2)
         self.rows.values().mul_(3)
+        self.sparse.data = (torch.eye(3) * 5).to_sparse()
         self.complex.mul_(1j)
         self.bit.logical_not_()
         self.odd[10] += 1
@@ -579,7 +575,30 @@ def averaged() -> nn.Module:
     return model
 
 
+def loaded() -> nn.Module:
+    """A scripted model from a file, which learns its methods as they are called."""
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(block()), file)
+    file.seek(0)
+    return torch.jit.load(file)
+
+
+class Rebinding(nn.Module):
+    """A scripted forward that rebinds its buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.register_buffer("center", torch.zeros(1))
+
+    def forward(self, x):
+        self.center = self.center * 0.9 + 1.0
+        return self.norm(x) - self.center
+
+
 MODELS = {
+    "loaded": (loaded, x),
+    "scripted rebinding": (lambda: torch.jit.script(Rebinding()), x),
     "MoCo": (Momentum, x),
     "hooks": (Penalised, x),
     "reparametrised": (Spectral, x),

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.nn.utils.rnn import PackedSequence
 
-from bnlint.trace.structure import CannotSplitError, arrays, fields, is_array, is_images, rebuilt
+from bnlint.trace.structure import CannotSplitError, arrays, is_array, is_samples, rebuilt
 
 
 def alone(value: Any, size: int) -> Any:
@@ -17,7 +17,7 @@ def alone(value: Any, size: int) -> Any:
     for each sample to its first one; all else stays. Raises `CannotSplitError` where samples are packed
     together or held by an object of unknown structure.
     """
-    if type(value) in {list, tuple} and not is_images(value) and any(True for _ in arrays(value)):
+    if type(value) in {list, tuple} and not is_samples(value) and any(True for _ in arrays(value)):
         return rebuilt(value, partial(_first, size=size))
     return _first(value, size)
 
@@ -37,9 +37,7 @@ def _first(value: Any, size: int) -> Any:
 
 def _has_one_for_each(value: Any, size: int) -> bool:
     """Are the items of a list the samples, rather than several inputs that each hold all samples?"""
-    if is_images(value) or all(fields(item) for item in value):
-        return True
-    return not any(array.ndim and len(array) == size for array in arrays(value))
+    return is_samples(value) or not any(array.ndim and len(array) == size for array in arrays(value))
 
 
 def _cut(array: Any, size: int) -> Any:

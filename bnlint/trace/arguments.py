@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from bnlint.trace.batches import TARGETS, Batch
 from bnlint.trace.signature import Forward
-from bnlint.trace.structure import are_samples, arrays, fields, is_array, is_images, is_record
+from bnlint.trace.structure import are_samples, arrays, fields, is_array, is_record, is_samples
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Those by position, and those by name."""
@@ -66,7 +66,7 @@ def arguments(forward: Forward, batch: Batch) -> Arguments:
 def _arguments(forward: Forward, value: Any) -> Arguments:
     if isinstance(value, (list, tuple, Mapping)) and not value:
         raise CannotTellError
-    if is_array(value) or is_images(value) or isinstance(value, PackedSequence):
+    if is_array(value) or is_samples(value) or isinstance(value, PackedSequence):
         return (value,), {}
     if fields(value):
         return _by_name(forward, value)
@@ -97,7 +97,7 @@ def _detects(forward: Forward) -> bool:
 
 def _spreads(forward: Forward, inputs: Any) -> bool:
     """Are the inputs several arguments, rather than a list that is one?"""
-    if not isinstance(inputs, (list, tuple)) or fields(inputs) or is_images(inputs):
+    if not isinstance(inputs, (list, tuple)) or fields(inputs) or is_samples(inputs):
         return False
     if not all(map(is_array, inputs)) or not forward.takes(len(inputs)):
         return False

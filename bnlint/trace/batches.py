@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from bnlint.facts import Answer3
-from bnlint.trace.structure import are_samples, arrays, article, fields, is_array, is_images, is_record
+from bnlint.trace.structure import are_samples, arrays, article, fields, is_array, is_record, is_samples
 
 TARGETS: Final = ("label", "labels", "target", "targets", "y")
 """The names under which a batch holds what the model is to answer."""
@@ -34,7 +34,7 @@ class LoaderError(TypeError):
 class Batch:
     """A batch as the loader gave it, and its parts.
 
-    `inputs` is what the model takes: the first of a tuple or list; a list of images, a dict, a record or a
+    `inputs` is what the model takes: the first of a tuple or list; a list of samples, a dict, a record or a
     tensor itself. `targets` is the second of two, or an entry with such a name, else None. `size` is the
     number of samples, the leading dimension of the first tensor in `inputs`, None where there is none.
     """
@@ -71,7 +71,7 @@ def batch(value: Any) -> Batch:
 
 
 def _inputs(value: Any) -> Any:
-    listed = isinstance(value, (tuple, list)) and not is_record(value) and not is_images(value)
+    listed = isinstance(value, (tuple, list)) and not is_record(value) and not is_samples(value)
     return value[0] if listed and value else value
 
 
@@ -80,14 +80,14 @@ def _targets(value: Any) -> Any:
     for name in TARGETS:
         if name in named:
             return named[name]
-    pair = isinstance(value, (tuple, list)) and len(value) == 2 and not is_images(value)
+    pair = isinstance(value, (tuple, list)) and len(value) == 2 and not is_samples(value)
     return value[1] if pair else None
 
 
 def _size(inputs: Any, targets: Any) -> int | None:
     if isinstance(inputs, PackedSequence):
         return int(inputs.batch_sizes[0])
-    if is_images(inputs) or are_samples(inputs, targets):
+    if is_samples(inputs) or are_samples(inputs, targets):
         return len(inputs)
     return next((len(array) for array in arrays(inputs) if array.ndim), None)
 

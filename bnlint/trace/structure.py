@@ -47,14 +47,19 @@ def fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
-def is_images(value: Any) -> bool:
-    """Is it a list of images of three channels, rather than inputs of three samples each?
+def is_samples(value: Any) -> bool:
+    """Is it a list with an item for each sample: images of three channels, or what a data set gives?
 
-    Two tensors of one shape are taken for the latter, as an input and its target that a loader gives.
+    Two images of one shape are not: they are taken for an input and a target of three samples.
     """
-    if type(value) not in {list, tuple} or not all(map(_is_image, value)):
+    if type(value) not in {list, tuple} or not value:
         return False
-    return len(value) > 2 or len({image.shape for image in value}) == 2
+    if all(map(_is_image, value)):
+        return len(value) > 2 or len({image.shape for image in value}) == 2
+    first = value[0]
+    if isinstance(first, Mapping):
+        return all(isinstance(item, Mapping) and item.keys() == first.keys() for item in value)
+    return type(value) is list and all(type(item) is tuple and len(item) == len(first) > 1 for item in value)
 
 
 def _is_image(value: Any) -> bool:

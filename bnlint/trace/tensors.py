@@ -20,12 +20,13 @@ WORD = 8
 
 
 class Storages:
-    """The parts of storages that are kept already."""
+    """The parts of storages that are kept already.
+
+    The steps that put them back hold on to the storages, so that no other one gets the address of one.
+    """
 
     def __init__(self) -> None:
         self._spans: dict[int, list[tuple[int, int]]] = {}
-        self._held: list[torch.UntypedStorage] = []
-        """So that no other storage gets the address of one that is kept."""
 
     def keep(self, tensor: Tensor) -> list[Undo]:
         """The bytes that a strided tensor covers, unless they are kept already or there are none."""
@@ -39,7 +40,6 @@ class Storages:
         if any(first <= begin and end <= end_of_it for first, end_of_it in spans):
             return []
         spans.append((begin, end))
-        self._held.append(storage)
         return [_keep_bytes(storage, begin, end)]
 
 
