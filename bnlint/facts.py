@@ -280,8 +280,8 @@ class Forward:
     model can be here; exactly {"train"} means that it certainly is in train mode on this path.
     `path` leads here: where the model was built, who last set its mode, who called.
     `stuck` is the `eval()` of an earlier pass of the training loop that is still in force, if any.
-    `layer` is the BatchNorm that is in that mode where a live model was looked at, `measured` what its mode does
-    to the answer, and `answers` are those for a sample in its batch and alone.
+    Where a live model was looked at, `layer` is the BatchNorm that is in that mode, `measured` what its mode
+    does to the answer, and `answers` are those for a sample in its batch and alone.
     """
 
     model: str

@@ -118,8 +118,8 @@ def _defect(norm: Computed) -> str | None:
             )
         case Computed(how="handwritten", statistics="yes", trained="yes", measured=Mapping()):
             return (
-                f"`{norm.cls}` keeps running statistics but normalises by its batch in eval mode too, where a "
-                f"sample's output depends on its batch; use them where `self.training` is false."
+                f"`{norm.cls}` keeps running statistics but normalises by its batch in eval mode too, where "
+                f"a sample's output depends on its batch; use them where `self.training` is false."
             )
     return None
 

@@ -1,4 +1,4 @@
-"""Which tensors that a model returns are its answer: the loader's targets say it, or names, or their shape."""
+"""Which tensors that a model returns are its answer: the targets say it, or names, or their shape."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _compared(tensor: Tensor, clues: Clues) -> Iterator[str]:
 
 
 def _named(live: Live, path: str, tensor: Tensor, node: Node | None, clues: Clues) -> Iterator[str]:
-    """What else says that a tensor is an answer. Targets that it is not compared with leave its name alone."""
+    """What else says that a tensor is an answer. Other targets leave its name alone."""
     if SURE.search(path):
         yield f"it is returned as `{path}`"
     if clues.targets:

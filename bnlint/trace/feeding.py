@@ -62,7 +62,7 @@ def _single(live: Live, one: Application) -> Step | None:
 
 
 def _length(source: Source, sizes: list[int], whole: int) -> int | Unknown:
-    """The number of samples: of all batches in memory, or, where one of a single sample was seen, the least."""
+    """The number of samples: of all batches in memory, or the least, where one of one sample was seen."""
     known = [size for size in source.sizes if size is not None]
     if known:
         return sum(known) if all(size == whole for size in known[:-1]) else UNKNOWN

@@ -1,4 +1,4 @@
-"""Which layer mixes the samples of a batch in eval mode where no function of torch does: a handwritten one."""
+"""Which layer mixes the samples of a batch in eval mode where no function of torch does."""
 
 from __future__ import annotations
 

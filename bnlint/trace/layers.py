@@ -54,7 +54,7 @@ def _unmade(like: Tensor) -> Tensor:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A copy of a model with tensors that are not made yet, of which torch copies parameters but no buffers."""
+    """A copy of a model with tensors that are not made yet: torch copies parameters of that kind alone."""
     unmade = [buffer for buffer in model.buffers() if is_lazy(buffer)]
     memo: dict[int, Any] = {id(one): _unmade(one) for one in unmade}
     return copy.deepcopy(model, memo)

@@ -193,7 +193,7 @@ def _owner(live: Live, one: Application) -> str:
 
 
 def _holder(model: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str, Any] | None:
-    """The module whose attribute holds a layer in a list, tuple or dict; the attribute's path, and in what."""
+    """The module whose attribute holds a layer in a list, tuple or dict; the path there, and in what."""
     for module in model.modules():
         for name, value in vars(module).items():
             if name.startswith("_") and name in nn.Module().__dict__:
@@ -223,7 +223,7 @@ def _held(value: Any, path: str, wanted: nn.Module, depth: int) -> tuple[str, st
 
 
 def plain_statistics(live: Live, passes: list[Pass]) -> Iterator[tuple[nn.Module, tuple[str, str], str]]:
-    """Modules that keep running statistics where `state_dict()` does not see them: names, and how they are held."""
+    """Modules with running statistics that `state_dict()` does not see: their names, and how they are held."""
     called_ids = set().union(*(seen.called for seen in passes)) if passes else set()
     for module in live.model.modules():
         if id(module) not in called_ids:

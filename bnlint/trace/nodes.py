@@ -33,9 +33,9 @@ class Node:
     """One operation on tensors: what made a tensor, and from what.
 
     `inputs` are the operations that made what goes in, without parameters and constants. `module` is the
-    layer that the operation belongs to, where that is one of torch's. `rate` is the probability of a dropout, `bias` says whether
-    a convolution or a linear map has one, `made` how many channels it makes.
-    `call` is the application of a BatchNorm, for `kind` "batchnorm".
+    innermost module that runs, or the one whose weights these are. `rate` is the probability of a dropout,
+    `bias` says whether a convolution or a linear map has one, `made` how many channels it makes. `call` is the
+    application of a BatchNorm, for `kind` "batchnorm".
     """
 
     kind: Kind

@@ -57,10 +57,10 @@ class Run:
 class Seen:
     """What all passes have shown.
 
-    `main` is the pass over the loader's batches, in the modes of the caller. `trained` and `in_eval` are those
-    in which all modules were in train or in eval mode, where there was one. `oracle` compares the first sample
-    with itself alone in the modes of `main`. `suspects` are handwritten layers that mix samples in eval mode,
-    and `suspicion` is what led to them.
+    `main` is the pass over the loader's batches, in the modes of the caller. In `trained` and `in_eval` all
+    modules were in train or in eval mode, where there was such a pass. `oracle` compares the first sample with
+    itself alone in the modes of `main`. `suspects` are handwritten layers that mix samples in eval mode, and
+    `suspicion` is what led to them.
     """
 
     evaluated: bool
@@ -148,7 +148,7 @@ def _single(batch: Batch) -> Batch:
 
 
 def _alone(run: Run, batch: Batch, together: Together) -> Invariance | None:
-    """Compare with the answer for the sample alone, in the modes in which the layers are now; None if it fails."""
+    """Compare with the answer for the sample alone, in the modes of this moment; None if it fails."""
     if not batch.size or batch.size < 2 or not together:
         return None
     recorder = run.recorder()
@@ -198,7 +198,7 @@ def _in_train(run: Run, seen: Seen) -> None:
 
 
 def _suspect(run: Run, seen: Seen, together: Together, oracle: Invariance | None) -> None:
-    """Which layer makes a sample's answer depend on its batch in eval mode, where no BatchNorm explains it?"""
+    """Which layer makes an answer depend on the batch in eval mode, where no BatchNorm explains it?"""
     batch = seen.first
     if batch is None or not batch.size or oracle is None or oracle.holds or seen.in_eval is None:
         return

@@ -46,11 +46,11 @@ class Application:
     """One application of a BatchNorm to a batch.
 
     `module` is the layer, None where only its tensors are known; `owner` the innermost module that runs.
-    `training` says whether the batch normalises, `asked` whether the owner is in train mode, `tracked` whether
-    there are running statistics. `samples` is the size of the first dimension, `values` how many values each
-    channel has. `mean` and `var` (unbiased) are those of the batch, of shape (channels,), None where they were
-    not looked at. `spot` calls the layer, `inner` the function where that is the code of a module of the
-    user's. `raises` says that torch would refuse this batch, of which each channel has one value.
+    `training` says whether the batch normalises, `asked` whether the owner is in train mode, `tracked`
+    whether there are running statistics. `samples` is the size of the first dimension, `values` how many
+    values each channel has. `mean` and `var` (unbiased) are those of the batch, of shape (channels,), None
+    where they were not looked at. `spot` calls the layer, `inner` the function where that is the code of a
+    module of the user's. `raises` says that torch would refuse this batch: each channel has one value.
     """
 
     module: nn.Module | None
@@ -94,8 +94,8 @@ class Refused:
 class Pass:
     """What one pass over batches has shown.
 
-    `outputs` are the tensors of the first batch's answer, by their path in it. `called` are the modules that ran,
-    by identity. `refused` is the layer that has ended the pass, if one did.
+    `outputs` are the tensors of the first batch's answer, by their path in it. `called` are the modules that
+    ran, by identity. `refused` is the layer that has ended the pass, if one did.
     """
 
     applications: list[Application] = field(default_factory=list)
@@ -317,7 +317,7 @@ class Recorder(TorchFunctionMode):
             weight=weight if isinstance(weight, Tensor) else None,
         )
 
-    def _measure(
+    def _measure(  # noqa: PLR0913, PLR0917  as it was called, and as it is understood
         self,
         func: Any,
         order: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""BatchNorm layers that one forward applies several times: in several places, or over the steps of a sequence."""
+"""BatchNorm layers that one forward applies several times: in several places, or over a sequence."""
 
 from __future__ import annotations
 

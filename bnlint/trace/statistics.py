@@ -77,7 +77,7 @@ def _pooled(several: list[Application]) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _first_poisoned(applied: dict[int, list[Application]]) -> tuple[nn.Module, str] | None:
-    """The first layer, in the first batch, whose statistics are no numbers in train mode; others follow it."""
+    """The first layer, in the first batch, whose statistics are no numbers in train mode."""
     training = [one for several in applied.values() for one in several if one.training and one.tracked]
     for one in sorted(training, key=lambda one: one.batch):
         if one.mean is None or one.var is None or one.module is None:
