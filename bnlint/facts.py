@@ -134,17 +134,19 @@ class Shared:
 
     "applied": the code applies it at `where` to what `feeders[1]` gives, and on the same path to what
     `feeders[0]` gives, another layer. "repeated": a container holds it, or a module with it, more than
-    once; `where` writes the element, `container` names what holds it. `frozen` is as in `Use`.
+    once; `where` writes the element, `container` names what holds it. "inputs": it is applied to several
+    inputs, whose means are `distance` deviations apart. `frozen` is as in `Use`.
     """
 
     norm: Layer
     where: Where
-    how: Literal["applied", "repeated"]
+    how: Literal["applied", "repeated", "inputs"]
     feeders: tuple[Op, ...] = ()
     container: str = ""
     frozen: Answer3 = "no"
     assumed: str | None = None
     evidence: tuple[Step, ...] = ()
+    distance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -825,6 +825,18 @@ class TestBatchNormInRecurrence:
 
 
 class TestSharedBatchNorm:
+    APART = Shared(norm(row=3), at(7), "inputs", distance=2.0)
+
+    def test_measures_how_far_the_inputs_are_apart(self):
+        (claim,) = claims("BN207", shared=(replace(self.APART, distance=10.24),))
+        assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
+        assert "to inputs whose means are 10 deviations apart" in claim.message
+        assert claim.measured == {"distance of the means": 10.24, "threshold": 2.0}
+
+    @pytest.mark.parametrize(("distance", "expected"), [(1.99, 0), (2.0, 1), (0.0, 0)])
+    def test_inputs_of_one_kind_are_near_each_other(self, distance, expected):
+        assert len(claims("BN207", shared=(replace(self.APART, distance=distance),))) == expected
+
     def test_points_at_the_second_place_and_names_both_layers(self):
         (claim,) = claims("BN207", shared=(SHARED,))
         assert (claim.where, claim.confidence, claim.severity) == (at(7), "high", None)
@@ -1834,7 +1846,12 @@ EVERYTHING = Facts(
         use((TestDoubleNormalization.BN,)),
         use(chain("LayerNorm")),
     ),
-    shared=(SHARED, replace(SHARED, feeders=(op("Conv2d"), op("Conv2d"))), REPEATED),
+    shared=(
+        SHARED,
+        replace(SHARED, feeders=(op("Conv2d"), op("Conv2d"))),
+        REPEATED,
+        TestSharedBatchNorm.APART,
+    ),
     recurrent=tuple(replace(RECURRENT, how=how) for how in ("loop", "cell")),
     arrivals=(
         Arrival(norm(), at(7), 16, (4,), (TestFeatureMismatch.MORE,)),

@@ -67,7 +67,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series
 from bnlint.facts import Facts, Shared
@@ -79,12 +79,28 @@ if TYPE_CHECKING:
 SEVERITY = "warning"
 ENGINES = "SR"
 
+FAR: Final = 2.0
+"""Deviations between the means of inputs from which on they are of different kinds."""
+
 
 def check(facts: Facts) -> Iterator[Claim]:
     """A shared BatchNorm that certainly keeps running statistics, and is certainly not frozen."""
     for fact in facts.shared:
-        if fact.norm.value("track_running_stats") is True and fact.frozen == "no":
+        if fact.norm.value("track_running_stats") is not True or fact.frozen != "no":
+            continue
+        if fact.how == "inputs":
+            if fact.distance >= FAR:
+                measured = {"distance of the means": fact.distance, "threshold": FAR}
+                yield Claim(fact.where, _apart(fact), measured=measured)
+        else:
             yield Claim(fact.where, _message(fact), fact.evidence).assuming(fact.assumed)
+
+
+def _apart(fact: Shared) -> str:
+    return (
+        f"One {fact.norm.cls} is applied to inputs whose means are {fact.distance:.2g} deviations apart: its "
+        f"running statistics mix them and fit none in eval mode; make a BatchNorm for each kind of input."
+    )
 
 
 def _message(fact: Shared) -> str:

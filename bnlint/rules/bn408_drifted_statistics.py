@@ -156,7 +156,8 @@ def _claim(first: Statistics, size: float, large: float, wrong: int, of: int) ->
     more = f" (so it is in {wrong} of {of} layers)" if wrong > 1 else ""
     message = (
         f"The running statistics of this {first.norm.cls} do not fit the loader's data: what they normalise "
-        f"has a size of {size:.3g}, not 1{more}; check how the inputs are scaled, or collect the statistics anew."
+        f"has a size of {size:.3g}, not 1{more}; check how the inputs are scaled, or collect the "
+        f"statistics anew."
     )
     numbers = {"size of normalised values": size, "threshold": large, "layers": wrong, "of": of}
     return Claim(first.norm.where, message, measured=numbers, picture=_picture(first))

@@ -192,14 +192,21 @@ def _attributes(cls: ast.ClassDef) -> tuple[tuple[str, ast.expr], ...]:
 
 
 def _assignments(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    for node in ast.walk(cls):
+    for method in cls.body:
+        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and method.args.args:
+            yield from _assigned_in(method, method.args.args[0].arg)
+
+
+def _assigned_in(method: ast.AST, own: str) -> Iterator[tuple[str, ast.expr]]:
+    """What a method assigns to attributes of the object that it calls `own`, or adds by name."""
+    for node in ast.walk(method):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
-                    if isinstance(target, ast.Attribute) and _is_self(target.value):
+                    if isinstance(target, ast.Attribute) and _is(target.value, own):
                         yield target.attr, value
             case ast.AnnAssign(target=ast.Attribute(value=holder, attr=attr), value=ast.expr() as value) if (
-                _is_self(holder)
+                _is(holder, own)
             ):
                 yield attr, value
             case ast.Call(
@@ -209,12 +216,12 @@ def _assignments(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
                 yield name, value
             case ast.Call(
                 func=ast.Name(id="setattr"), args=[holder, ast.Constant(value=str(name)), value]
-            ) if _is_self(holder):
+            ) if _is(holder, own):
                 yield name, value
 
 
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
+def _is(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _file(thing: Any) -> str | None:

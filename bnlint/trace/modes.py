@@ -223,7 +223,7 @@ def _held(value: Any, path: str, wanted: nn.Module, depth: int) -> tuple[str, st
 
 
 def plain_statistics(live: Live, passes: list[Pass]) -> Iterator[tuple[nn.Module, tuple[str, str], str]]:
-    """Modules with running statistics that `state_dict()` does not see: their names, and how they are held."""
+    """Modules with running statistics that `state_dict()` does not see: names, and how they are held."""
     called_ids = set().union(*(seen.called for seen in passes)) if passes else set()
     for module in live.model.modules():
         if id(module) not in called_ids:

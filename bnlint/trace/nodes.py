@@ -34,8 +34,8 @@ class Node:
 
     `inputs` are the operations that made what goes in, without parameters and constants. `module` is the
     innermost module that runs, or the one whose weights these are. `rate` is the probability of a dropout,
-    `bias` says whether a convolution or a linear map has one, `made` how many channels it makes. `call` is the
-    application of a BatchNorm, for `kind` "batchnorm".
+    `bias` says whether a convolution or a linear map has one, `made` how many channels it makes. `call` is
+    the application of a BatchNorm, for `kind` "batchnorm".
     """
 
     kind: Kind

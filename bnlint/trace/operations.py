@@ -78,7 +78,7 @@ SLICES: Final = frozenset(
 
 
 def named(func: Callable[..., Any]) -> str:
-    """What a function is called: `relu` for `F.relu`, `relu_` for `Tensor.relu_`, `data` for `Tensor.data`."""
+    """The name of a function: `relu` for `F.relu`, `relu_` for `Tensor.relu_`, `data` for `Tensor.data`."""
     name: str = getattr(func, "__name__", "")
     if name == "__get__":
         name = getattr(getattr(func, "__self__", None), "__name__", "")

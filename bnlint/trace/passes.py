@@ -58,7 +58,7 @@ class Seen:
     """What all passes have shown.
 
     `main` is the pass over the loader's batches, in the modes of the caller. In `trained` and `in_eval` all
-    modules were in train or in eval mode, where there was such a pass. `oracle` compares the first sample with
+    modules were in train or in eval mode, where there was one. `oracle` compares the first sample with
     itself alone in the modes of `main`. `suspects` are handwritten layers that mix samples in eval mode, and
     `suspicion` is what led to them.
     """

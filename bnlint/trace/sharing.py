@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from torch import nn
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bnlint.trace.live import Live
     from bnlint.trace.nodes import Node
     from bnlint.trace.record import Pass
+
+
+LEAST: Final = 8
+"""Values per channel of which a mean says something."""
 
 
 def _feeder(node: Node) -> Node | None:
@@ -38,11 +42,10 @@ def applications(seen: Pass) -> dict[int, list[Node]]:
 
 
 def shared(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Shared]:
-    """BatchNorm layers that are applied in several places of one forward."""
+    """BatchNorm layers that are applied in several places of one forward, or to several kinds of data."""
     for several in applications(seen).values():
         module = several[0].call.module
-        path = live.path(module)
-        if path is None or len(several) < 2:
+        if live.path(module) is None or len(several) < 2:
             continue
         state = frozen(several[0].call, evaluated=evaluated)
         norm = live.norm(module)
@@ -53,20 +56,64 @@ def shared(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Shared]:
             feeders = tuple(live.op(node) for node in fed)
             steps = tuple(Step(op.where, f"{op.name} feeds it here") for op in feeders)
             yield Shared(norm, norm.where, "applied", feeders, frozen=state, evidence=steps)
+        elif (distance := _distance(several)) is not None:
+            yield Shared(norm, norm.where, "inputs", frozen=state, distance=distance)
 
 
 def _two_feeders(several: list[Node]) -> tuple[Node, Node] | None:
-    """Two layers of which both feed it; None where one may be the same as the other."""
+    """Two different operations of which both feed it, each of them in one place; None if there may be none.
+
+    What is written once and runs several times, in a loop or a method, is one place, unless different layers
+    feed it. A layer that itself runs several times has its weights shared on purpose.
+    """
     fed = [_feeder(node) for node in several]
-    made = [
-        node
-        for node in fed
-        if node is not None and node.kind in {"conv", "linear"} and node.module is not None
-    ]
-    if len(made) != len(several):
+    runs = _runs(several)
+    if any(node is None or node.kind == "unknown" or runs.get(id(node.module), 1) > 1 for node in fed):
         return None
-    other = next((node for node in made if node.module is not made[0].module), None)
-    return None if other is None else (made[0], other)
+    places = {node.call.spot and node.call.spot[:2] for node in several}
+    first, *others = (node for node in fed if node is not None)
+    for other in others:
+        layers = _is_layer(first) and _is_layer(other)
+        if _key(first) != _key(other) and (layers or len(places) > 1):
+            return first, other
+    return None
+
+
+def _is_layer(node: Node) -> bool:
+    return node.kind in {"conv", "linear"} and node.module is not None
+
+
+def _key(node: Node) -> object:
+    """What makes a tensor: a layer, or a kind of operation."""
+    return id(node.module) if _is_layer(node) else node.kind
+
+
+def _runs(several: list[Node]) -> dict[int, int]:
+    """How often each convolution and each linear map runs before the last application."""
+    found: dict[int, int] = {}
+    for node in {id(one): one for last in several for one in last.ancestors()}.values():
+        if _is_layer(node):
+            found[id(node.module)] = found.get(id(node.module), 0) + 1
+    return found
+
+
+def _distance(several: list[Node]) -> float | None:
+    """How far apart the inputs of a layer are that is applied to several, as siamese networks do.
+
+    It is the difference of the means of a channel, in deviations, in the middle of all channels. None where the
+    applications depend on each other, or nothing was measured.
+    """
+    first, *others = several
+    if any(first is before for other in others for before in other.ancestors()):
+        return None
+    found = []
+    for other in others:
+        one, two = first.call, other.call
+        if one.mean is None or two.mean is None or min(one.values, two.values) < LEAST:
+            return None
+        apart = (one.mean - two.mean).abs() / ((one.var + two.var) / 2).clamp(min=1e-12).sqrt()
+        found.append(float(apart.median()))
+    return max(found)
 
 
 def _repeating(live: Live, module: nn.Module) -> nn.Module | None:
