@@ -140,7 +140,7 @@ def batchnorm_after_instance_norm():
     return Ordered(nn.InstanceNorm2d(8), bias=False), images()
 
 
-@CASES("BN209")
+@CASES("BN209", may="BN206")
 def batchnorm_after_dropout_after_batchnorm():
     net = nn.Sequential(
         nn.Linear(10, 16, bias=False),
