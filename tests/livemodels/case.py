@@ -131,15 +131,13 @@ class MLP(nn.Sequential):
 
 def call(model: nn.Module, batch: Any) -> Any:
     """What people expect of a batch: the inputs by position, a dict by the names of parameters."""
-    taken = [
-        parameter
-        for parameter in inspect.signature(model.forward).parameters.values()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    ]
+    parameters = inspect.signature(model.forward).parameters.values()
     if isinstance(batch, Mapping):
-        return model(**{p.name: batch[p.name] for p in taken if p.name in batch})
+        return model(
+            **{parameter.name: batch[parameter.name] for parameter in parameters if parameter.name in batch}
+        )
     if isinstance(batch, tuple | list):
-        needed = sum(parameter.default is parameter.empty for parameter in taken)
+        needed = sum(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters)
         return model(*batch[: max(needed, 1)])
     return model(batch)
 

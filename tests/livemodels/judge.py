@@ -73,13 +73,19 @@ def is_found(label: str, findings: Iterable[Any]) -> bool:
     )
 
 
+def marks(model: nn.Module, loader: Any) -> dict[str, Any]:
+    """What a check has to leave as it was, the loader's own generator included."""
+    generator = getattr(loader, "generator", None)
+    return fingerprint(model) | ({"generator of the loader": generator.get_state()} if generator else {})
+
+
 def judge(case: Case) -> Verdict:
     """Check one case, and compare with its label."""
     verdict = Verdict()
     with warnings.catch_warnings(), case.around():
         warnings.simplefilter("ignore")
         model, loader = made(case)
-        keywords, before, start = case.keywords(model), fingerprint(model), time.perf_counter()
+        keywords, before, start = case.keywords(model), marks(model, loader), time.perf_counter()
         try:
             report = bnlint.check(model, loader, **keywords)
             if case.raises:
@@ -90,7 +96,7 @@ def judge(case: Case) -> Verdict:
             verdict.crash = traceback.format_exc()
             verdict.missed = list(case.must)
         verdict.seconds = time.perf_counter() - start
-        verdict.marks = changed(before, fingerprint(model))
+        verdict.marks = changed(before, marks(model, loader))
     if verdict.crash:
         return verdict
     allowed = {code for label in case.must for code in label.partition("@")[0].split("|")} | set(case.may)
