@@ -1640,6 +1640,21 @@ class TestDriftedStatistics:
         seen = replace(DRIFTED, count=count, seen_mean=DRIFTED.mean, seen_var=(0.01, 0.01, 0.01))
         assert len(claims("BN408", statistics=(seen,))) == expected
 
+    @pytest.mark.parametrize(("deviation", "expected"), [(0.09, 1), (0.11, 0)])
+    def test_values_that_have_lost_their_spread_are_small(self, deviation, expected):
+        seen = replace(
+            DRIFTED, seen_mean=(1.0, 3.0, 3.0), seen_var=tuple(deviation**2 * v for v in DRIFTED.var)
+        )
+        found = claims("BN408", statistics=(seen,))
+        assert len(found) == expected
+        assert all("has a deviation of 0.09, not 1; check" in claim.message for claim in found)
+
+    def test_small_values_count_in_the_first_layer_alone(self):
+        small = replace(DRIFTED, seen_mean=DRIFTED.mean, seen_var=(0.01, 0.01, 0.01))
+        right = replace(DRIFTED, seen_mean=DRIFTED.mean)
+        assert len(claims("BN408", statistics=(small, right))) == 1
+        assert not claims("BN408", statistics=(right, small))
+
     @pytest.mark.parametrize(
         "silent",
         [

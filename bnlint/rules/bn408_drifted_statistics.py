@@ -116,50 +116,62 @@ THRESHOLD: Final = Threshold(
 )
 SETTLED: Final = 100
 """Batches after which statistics have forgotten how they began; before, they may be too wide."""
+GROWN: Final = 4.0
+"""A variance that it did not begin with."""
+SHRUNK: Final = 0.1
+"""A deviation that no part of the data can have in the first layer."""
 
 
 def check(facts: Facts, large: float) -> Iterator[Claim]:
-    """The first layer whose normalised values are far too large, or, with old statistics, far too small."""
-    found = [(one, _size(one)) for one in facts.statistics if one.evaluated == "yes"]
-    measured = [(one, size) for one, size in found if size is not None]
-    wrong = [(one, size) for one, size in measured if _is_off(one, size, large)]
-    if wrong:
-        first, size = wrong[0]
-        yield _claim(first, size, large, len(wrong), len(measured))
+    """The first layer whose normalised values are far too large, or the first of all if they are too small.
+
+    A part of the data, such as one class, may make values small further behind.
+    """
+    found = [(one, _normalised(one)) for one in facts.statistics if one.evaluated == "yes"]
+    measured = [(one, sizes) for one, sizes in found if sizes is not None]
+    wrong = [one for one, (size, _) in measured if size >= large]
+    for first, (size, _) in measured:
+        if size >= large:
+            yield _claim(first, "size", size, large, (len(wrong), len(measured)))
+            return
+    for first, (size, deviation) in measured[:1]:
+        if _has_settled(first) and size <= 1 / large:
+            yield _claim(first, "size", size, 1 / large, (1, len(measured)))
+        elif _has_settled(first) and deviation <= SHRUNK:
+            yield _claim(first, "deviation", deviation, SHRUNK, (1, len(measured)))
 
 
-def _is_off(one: Statistics, size: float, large: float) -> bool:
-    settled = isinstance(one.count, int) and one.count >= SETTLED
-    return size >= large or (settled and size <= 1 / large)
+def _has_settled(one: Statistics) -> bool:
+    """Is it sure that variances are not as large as that because they began at 1?"""
+    return (isinstance(one.count, int) and one.count >= SETTLED) or median(one.var) > GROWN
 
 
-def _size(one: Statistics) -> float | None:
-    """How large the normalised values of a channel are: the root of their mean square, the median of all."""
+def _normalised(one: Statistics) -> tuple[float, float] | None:
+    """What a channel's normalised values have: the root of the mean square, and the deviation.
+
+    Medians of all channels; None where they are not known, or no numbers.
+    """
     eps = one.norm.value("eps")
-    if (
-        not one.seen_mean
-        or not isinstance(eps, float)
-        or not len(one.mean) == len(one.var) == len(one.seen_mean)
-    ):
+    lengths = {len(values) for values in (one.mean, one.var, one.seen_mean, one.seen_var)}
+    if not one.seen_mean or not isinstance(eps, float) or len(lengths) > 1 or min(one.var) < 0:
         return None
-    if any(variance < 0 for variance in one.var):
-        return None
-    sizes = [
-        (((seen - mean) ** 2 + spread) / (var + eps)) ** 0.5
-        for mean, var, seen, spread in zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True)
-    ]
-    found = median(sizes)
-    return None if isnan(found) else found  # that is BN407's
+    channels = list(zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True))
+    size = median(
+        (((seen - mean) ** 2 + spread) / (var + eps)) ** 0.5 for mean, var, seen, spread in channels
+    )
+    deviation = median((spread / (var + eps)) ** 0.5 for _, var, _, spread in channels)
+    return None if isnan(size) or isnan(deviation) else (size, deviation)
 
 
-def _claim(first: Statistics, size: float, large: float, wrong: int, of: int) -> Claim:
+def _claim(first: Statistics, what: str, value: float, limit: float, layers: tuple[int, int]) -> Claim:
+    wrong, of = layers
     more = f" (so it is in {wrong} of {of} layers)" if wrong > 1 else ""
     message = (
         f"The running statistics of this {first.norm.cls} do not fit the loader's data: what they normalise "
-        f"has a size of {size:.3g}, not 1{more}; check how the inputs are scaled, or collect the "
+        f"has a {what} of {value:.3g}, not 1{more}; check how the inputs are scaled, or collect the "
         f"statistics anew."
     )
-    numbers = {"size of normalised values": size, "threshold": large, "layers": wrong, "of": of}
+    numbers = {f"{what} of normalised values": value, "threshold": limit, "layers": wrong, "of": of}
     return Claim(first.norm.where, message, measured=numbers, picture=_picture(first))
 
 
@@ -180,7 +192,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     lab.train(net, inputs[:400], targets[:400], steps=200)
     net.eval()
     right = [lab.accuracy(net, scale * inputs[400:], targets[400:]) for scale in SCALES]
-    sizes = [_normalised(lab, net, scale * inputs[400:]) for scale in SCALES]
+    sizes = [_size_in(lab, net, scale * inputs[400:]) for scale in SCALES]
     one, off = SCALES.index(1.0), SCALES.index(16.0)
     anew = _collected(lab, net, 16 * inputs, targets)
     return Demonstration(
@@ -217,7 +229,7 @@ def demonstrate(lab: Laboratory) -> Demonstration:
     )
 
 
-def _normalised(lab: Laboratory, net: Any, inputs: Any) -> float:
+def _size_in(lab: Laboratory, net: Any, inputs: Any) -> float:
     """The size of the normalised values: the median over the channels."""
     with lab.torch.no_grad():
         made, norm = net[0](inputs), net[1]

@@ -98,7 +98,7 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
     feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
     inputs = None if seen.first is None else seen.first.inputs
     return Facts(
-        norms=tuple(live.norm(module) for module in live.norms.values()),
+        norms=(*(live.norm(module) for module in live.norms.values()), *modes.functions(live, main)),
         uses=tuple(order.uses(live, main, evaluated=evaluated)),
         shared=tuple(sharing.shared(live, main, evaluated=evaluated)),
         recurrent=tuple(sharing.recurrent(live, main, evaluated=evaluated)),
@@ -111,7 +111,7 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
             ),
         ),
         unregistered=tuple(modes.unregistered(live, seen.passes, ambient_grad=not evaluated)),
-        forwards=tuple(modes.forwards(live, main, seen.oracle)) if evaluated else (),
+        forwards=tuple(modes.forwards(live, main, seen.scripted, seen.oracle)) if evaluated else (),
         feeds=feeds,
         thaws=() if evaluated else tuple(modes.thaws(live, main)),
         untracked=tuple(modes.untracked(live, main, evaluated=evaluated)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,43 +21,59 @@ if TYPE_CHECKING:
     from bnlint.trace.batches import Batch
     from bnlint.trace.live import Live
 
-NAME: Final = re.compile(r"batch_?norm|(^|_)bn|normali[sz]", re.IGNORECASE)
+NEAR: Final = 0.05
+"""How near moments are to what a layer has learned: eps takes a little away."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """One call of a module: what goes in and comes out for the first sample, and the moments of the channels."""
+
+    before: Tensor
+    after: Tensor
+    mean: Tensor
+    deviation: Tensor
 
 
 def suspects(model: nn.Module, call: Callable[[Batch], Any], batch: Batch, single: Batch) -> list[nn.Module]:
-    """The modules that normalise by the batch in eval mode: with a scale, and a name that says so.
+    """The modules that normalise by the batch in eval mode: they give it moments that they have learned.
 
     `single` is the first sample of `batch`, alone.
     """
-    whole, alone = (_outputs(model, partial(call, one)) for one in (batch, single))
+    whole, alone = (_calls(model, partial(call, one)) for one in (batch, single))
     found = []
     for module in model.modules():
         one, other = whole.get(id(module)), alone.get(id(module))
-        if one is None or other is None or not _normalises(module):
+        if one is None or other is None or not _normalises(module, one):
             continue
-        if _apart(one[0], other[0]) <= LIMIT < _apart(one[1], other[1]):
+        if _apart(one.before, other.before) <= LIMIT < _apart(one.after, other.after):
             found.append(module)
     return found
 
 
-def _normalises(module: nn.Module) -> bool:
-    """Has it a scale or a shift for each channel, and no layers inside?"""
-    own = list(module.parameters(recurse=False))
-    vectors = own and all(sum(size > 1 for size in one.shape) <= 1 for one in own)
-    ours = not type(module).__module__.startswith("torch.")
-    return bool(vectors) and ours and not list(module.children()) and bool(NAME.search(type(module).__name__))
+def _normalises(module: nn.Module, ran: _Ran) -> bool:
+    """Is it a layer of the user's that gives each channel the mean and the deviation that it has learned?"""
+    own = [one.detach().flatten().float() for one in module.parameters(recurse=False)]
+    if type(module).__module__.startswith("torch.") or list(module.children()):
+        return False
+    vectors = [one for one in own if one.shape == ran.mean.shape]
+    scaled = any(torch.allclose(ran.deviation, one.abs(), rtol=NEAR, atol=NEAR) for one in vectors)
+    shifted = any(torch.allclose(ran.mean, one, rtol=NEAR, atol=NEAR) for one in vectors)
+    return scaled and shifted
 
 
-def _outputs(model: nn.Module, run: Callable[[], Any]) -> dict[int, tuple[Tensor, Tensor]]:
-    """What goes into each module and comes out of it for the first sample, at its first call."""
-    found: dict[int, tuple[Tensor, Tensor]] = {}
-    known = {id(module) for module in model.modules()}
+def _calls(model: nn.Module, run: Callable[[], Any]) -> dict[int, _Ran]:
+    """The first call of each module that has a scale and a shift."""
+    found: dict[int, _Ran] = {}
+    known = {id(module) for module in model.modules() if len(list(module.parameters(recurse=False))) > 1}
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if id(module) in known and id(module) not in found and args:
             x = args[0]
-            if isinstance(x, Tensor) and isinstance(output, Tensor) and x.dim() and output.dim():
-                found[id(module)] = (x[:1].detach().clone(), output[:1].detach().clone())
+            if isinstance(x, Tensor) and isinstance(output, Tensor) and x.dim() and output.dim() > 1:
+                values = output.detach().float().transpose(0, 1).flatten(1)
+                moments = values.mean(1), values.std(1, unbiased=False)
+                found[id(module)] = _Ran(x[:1].detach().clone(), output[:1].detach().clone(), *moments)
 
     handle = hooks.register_module_forward_hook(after)
     try:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from torch import Tensor, nn
 
-from bnlint.facts import Computed, Forward, Setting, Thaw, Unregistered, Untracked
+from bnlint.facts import Computed, Forward, Layer, Setting, Thaw, Unregistered, Untracked
 from bnlint.finding import Step
 from bnlint.trace.layers import class_name, is_batchnorm, is_initial, is_trained, takes_gradients, tensors
 from bnlint.trace.locate import called
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bnlint.facts import Answer3
     from bnlint.finding import Where
@@ -38,17 +38,32 @@ def ran(live: Live, seen: Pass) -> dict[int, list[Application]]:
     return found
 
 
-def forwards(live: Live, seen: Pass, oracle: Invariance | None) -> Iterator[Forward]:
+def forwards(
+    live: Live, seen: Pass, scripted: frozenset[int], oracle: Invariance | None
+) -> Iterator[Forward]:
     """The layers that run in train mode where the model is evaluated, and what that does to its answers."""
-    for several in ran(live, seen).values():
-        module = several[0].module
-        assert module is not None
-        if any(one.training and one.tracked and one.asked for one in several):
+    applied = ran(live, seen)
+    for module in live.norms.values():
+        by_batch = any(one.training and one.tracked and one.asked for one in applied.get(id(module), ()))
+        if by_batch or id(module) in scripted:
             layer = live.norm(module)
             fact = Forward(live.name, layer.where, "evaluation", frozenset({"train"}), "yes", layer=layer)
             if oracle is not None:
                 fact = replace(fact, measured=oracle.measured, answers=(oracle.together, oracle.alone))
             yield fact
+
+
+def functions(live: Live, seen: Pass) -> Iterator[Layer]:
+    """Normalisations that modules of the user's do by a function, with the settings of its call."""
+    for owner, one in owned(live.model, [seen]):
+        where = _inside(live, owner, one)
+        settings = {"eps": one.eps, "momentum": one.momentum, "track_running_stats": one.tracked}
+        yield Layer(
+            class_name(owner),
+            "batchnorm",
+            where,
+            {key: Setting(value, where) for key, value in settings.items()},
+        )
 
 
 def untracked(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Untracked]:
@@ -234,10 +249,21 @@ def plain_statistics(live: Live, passes: list[Pass]) -> Iterator[tuple[nn.Module
                 yield module, pair, how
     for one in (one for seen in passes for one in seen.applications if one.of_data and one.owner is not None):
         assert one.owner is not None
-        names = {id(value): name for name, value in vars(one.owner).items() if isinstance(value, Tensor)}
+        names = dict(_plain(vars(one.owner)))
         mean, variance = names.get(id(one.running_mean)), names.get(id(one.running_var))
         if mean and variance and live.path(one.owner) is not None:
             yield one.owner, (mean, variance), "attributes"
+
+
+def _plain(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[int, str]]:
+    """The tensors in attributes, also those in lists and dicts, by identity, and their names."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            yield id(value), f"{prefix}{name}"
+        elif isinstance(value, dict) and not name.startswith("_"):
+            yield from _plain({str(key): one for key, one in value.items()}, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield from _plain({str(key): one for key, one in enumerate(value)}, f"{prefix}{name}.")
 
 
 MEAN: Final = re.compile(r"(running|moving|global|ema)_?(mean|avg|mu)$", re.IGNORECASE)

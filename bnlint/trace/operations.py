@@ -69,6 +69,14 @@ _WORDS: Final[dict[Kind, str]] = {
 """What functions and methods are called, without the underscore of those in place."""
 KINDS: Final[dict[str, Kind]] = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 
+CONSTANT: Final = frozenset(
+    f"{made}{how}"
+    for made, how in (
+        *((name, "_like") for name in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")),
+        *(("new_", name) for name in ("zeros", "ones", "full", "empty", "tensor")),
+    )
+)
+"""What takes no more of a tensor than its shape and type."""
 AS_POOLING: Final = frozenset({"mean", "amax", "max", "nanmean", "adaptive_avg_pool"})
 """What pools where it goes over positions and leaves the samples apart."""
 SLICES: Final = frozenset(
@@ -91,7 +99,7 @@ def kind_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Kind:
     found = KINDS.get(name) or KINDS.get(bare)
     if found is not None:
         return found
-    if bare in {"clamp", "clip", "clamp_min", "maximum"}:
+    if bare in {"clamp", "clip", "clamp_min"}:
         return "activation" if _rectifies(args, kwargs) else "other"
     if bare in AS_POOLING and _pools(args, kwargs):
         return "pool"

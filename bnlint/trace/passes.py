@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bnlint.trace import handwritten
 from bnlint.trace.alone import alone
 from bnlint.trace.batches import Batch, take
+from bnlint.trace.layers import is_batchnorm, is_scripted
 from bnlint.trace.modes import owned
 from bnlint.trace.oracles import firsts, invariance, repeats
 from bnlint.trace.overrides import set_mode
@@ -57,13 +58,14 @@ class Run:
 class Seen:
     """What all passes have shown.
 
-    `main` is the pass over the loader's batches, in the modes of the caller. In `trained` and `in_eval` all
-    modules were in train or in eval mode, where there was one. `oracle` compares the first sample with
-    itself alone in the modes of `main`. `suspects` are handwritten layers that mix samples in eval mode, and
-    `suspicion` is what led to them.
+    `main` is the pass over the loader's batches, in the modes of the caller; `scripted` are layers that were
+    in train mode then. In `trained` and `in_eval` all modules were in train or in eval mode, where there was
+    one. `oracle` compares the first sample with itself alone in the modes of `main`. `suspects` are
+    handwritten layers that mix samples in eval mode, and `suspicion` is what led to them.
     """
 
     evaluated: bool
+    scripted: frozenset[int] = frozenset()
     main: Pass = field(default_factory=Pass)
     trained: Pass | None = None
     in_eval: Pass | None = None
@@ -86,7 +88,7 @@ def look(
     run: Run, loader: Any, most: int, progress: Callable[[float, str], None], *, evaluated: bool
 ) -> Seen:
     """All passes. What the user's code raises in the first one comes out."""
-    seen = Seen(evaluated)
+    seen = Seen(evaluated, _scripted_in_train(run.model))
     modes = {id(module): module.training for module in run.model.modules()}
     with closing(take(loader, most)) as batches:  # also where the model raises: the loader is let go at once
         together = _batches(run, seen, batches, most, progress)
@@ -107,6 +109,15 @@ def look(
     if seen.trained is None and any(not one.training for _, one in owned(run.model, seen.passes)):
         _in_train(run, seen)
     return seen
+
+
+def _scripted_in_train(model: nn.Module) -> frozenset[int]:
+    """The BatchNorm layers in train mode that are scripted: they are not seen when they run."""
+    return frozenset(
+        id(module)
+        for module in model.modules()
+        if is_scripted(module) and is_batchnorm(module) and module.training
+    )
 
 
 Together = dict[str, "tuple[Tensor, float]"]

@@ -47,16 +47,19 @@ class Application:
 
     `module` is the layer, None where only its tensors are known; `owner` the innermost module that runs.
     `training` says whether the batch normalises, `asked` whether the owner is in train mode, `tracked`
-    whether there are running statistics. `samples` is the size of the first dimension, `values` how many
-    values each channel has. `mean` and `var` (unbiased) are those of the batch, of shape (channels,), None
-    where they were not looked at. `spot` calls the layer, `inner` the function where that is the code of a
-    module of the user's. `raises` says that torch would refuse this batch: each channel has one value.
+    whether there are running statistics; `momentum` and `eps` are those of the call. `samples` is the size
+    of the first dimension, `values` how many values each channel has. `mean` and `var` (unbiased) are those
+    of the batch, of shape (channels,), None where they were not looked at. `spot` calls the layer, `inner`
+    the function where that is the code of a module of the user's. `raises` says that torch would refuse this
+    batch: each channel has one value.
     """
 
     module: nn.Module | None
     owner: nn.Module | None
     training: bool
     asked: bool
+    momentum: float | None
+    eps: float
     tracked: bool
     samples: int
     values: int
@@ -221,7 +224,9 @@ class Recorder(TorchFunctionMode):
     def _node(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
         """The operation as a node. A value that is multiplied by its own sigmoid is an activation (Swish)."""
         kind = operations.kind_of(name, args, kwargs)
-        inputs = self._inputs(args, kwargs)
+        inputs = () if name in operations.CONSTANT else self._inputs(args, kwargs)
+        if name == "maximum" and len(inputs) == 1 and self._is_zero(args):
+            kind = "activation"
         module = self._stack[-1] if self._stack else None
         node = Node(kind, name, inputs, _spot(sys._getframe(2)), module)  # noqa: SLF001
         if kind in {"conv", "linear"}:
@@ -243,6 +248,11 @@ class Recorder(TorchFunctionMode):
             if node is not None and node.is_data:
                 found.append(node)
         return tuple(found)
+
+    def _is_zero(self, args: tuple[Any, ...]) -> bool:
+        """Is one of the arguments a tensor of zeros that was made for this?"""
+        made = [self._provenance.of(one) for one in args if isinstance(one, Tensor)]
+        return any(node is not None and "zeros" in node.name for node in made)
 
     def _comes_from_elsewhere(self, tensor: Tensor) -> bool:
         """Was it made where nothing is seen, as in a scripted part? Parameters and buffers were not."""
@@ -303,6 +313,8 @@ class Recorder(TorchFunctionMode):
             owner=owner,
             training=bool(given["training"]),
             asked=owner is not None and owner.training,
+            momentum=given.get("momentum"),
+            eps=given.get("eps", DEFAULTS["eps"]),
             tracked=isinstance(mean, Tensor) or _has_buffers(module),
             samples=x.shape[0],
             values=x.numel() // channels if channels else 0,
@@ -377,12 +389,20 @@ def _rate(args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | Non
 
 
 def _as_gate(node: Node) -> None:
-    """Turn a product with one's own sigmoid, or with tanh of softplus, into the activation that it is."""
+    """Turn a product with one's own sigmoid (Swish), or the like, into the activation that it is."""
     for value, gate in (node.inputs, node.inputs[::-1]):
-        inner = gate.inputs[0] if gate.kind == "activation" and len(gate.inputs) == 1 else None
-        if inner is value or (inner is not None and inner.kind == "activation" and inner.inputs == (value,)):
+        if gate.kind == "activation" and value in _bent_from(gate):
             node.kind, node.name, node.inputs = "activation", "silu", (value,)
             return
+
+
+def _bent_from(node: Node) -> list[Node]:
+    """What a value is computed from by itself alone: scaled, shifted, and through activations."""
+    found = []
+    while len(node.inputs) == 1 and node.kind in {"activation", "multiply", "add"}:
+        node = node.inputs[0]
+        found.append(node)
+    return found
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:

@@ -100,7 +100,7 @@ def _runs(several: list[Node]) -> dict[int, int]:
 def _distance(several: list[Node]) -> float | None:
     """How far apart the inputs of a layer are that is applied to several, as siamese networks do.
 
-    It is the difference of the means of a channel, in deviations, in the middle of all channels. None where the
+    It is the difference of the means of a channel, in deviations: the median of all channels. None where the
     applications depend on each other, or nothing was measured.
     """
     first, *others = several

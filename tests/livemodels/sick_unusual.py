@@ -512,7 +512,7 @@ def statistics_in_a_dict():
     return nn.Sequential(nn.Linear(10, 16, bias=False), Norm(16), nn.ReLU(), nn.Linear(16, 5)), vectors(32)
 
 
-@CASES("BN401@block")
+@CASES("BN401@block.1")
 def state_of_a_part_is_left_out():
     class Part(ConvBlock):
         def _save_to_state_dict(self, destination, prefix, keep_vars):
