@@ -27,7 +27,7 @@ NEAR: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """One call of a module: what goes in and comes out for the first sample, and the moments of the channels."""
+    """One call of a module: what goes in and comes out for the first sample, and the moments of channels."""
 
     before: Tensor
     after: Tensor
