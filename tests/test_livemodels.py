@@ -15,7 +15,6 @@ from livemodels.judge import judge, made
 from livemodels.marks import changed, fingerprint
 from torch import nn
 
-import bnlint
 from bnlint.rule import all_rules
 
 CASES = all_cases()
@@ -75,7 +74,6 @@ def test_marks_are_seen():
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not hasattr(bnlint, "check"), reason="there is no check yet")
 @pytest.mark.parametrize("name", CASES)
 def test_the_verdict(name):
     verdict = judge(CASES[name])
