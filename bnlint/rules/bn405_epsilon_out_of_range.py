@@ -67,6 +67,10 @@ ENGINES = "SR"
 THRESHOLD: Final = Threshold(
     0.01, "eps from which on it outweighs the variances that healthy layers have", 1e-6, 1.0
 )
+NEAR_INPUT: Final = 8
+"""How many times as large as the variances of the first layer an eps has to be."""
+BEHIND: Final = 25
+"""The same further behind, where the scale can make up for some of it."""
 LEAST: Final = 2
 """Channels of which most can be said."""
 POSITION: Final = 1
@@ -81,27 +85,32 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
                 pass
             case Setting(value=int() | float() as eps) as setting if eps >= large or eps <= 0:
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence)
-    for statistics in facts.statistics:
-        claim = _swamped(statistics)
+    for number, statistics in enumerate(facts.statistics):
+        claim = _swamped(statistics, first=number == 0)
         if claim is not None:
             yield claim
 
 
-def _swamped(found: Statistics) -> Claim | None:
-    """The claim about an eps that is larger than the variances of most channels; dead channels have none."""
+def _swamped(found: Statistics, *, first: bool) -> Claim | None:
+    """The claim about an eps that is far larger than the variances of most channels; dead channels have none.
+
+    Further behind a new network may begin so: there it is said of layers that have learned.
+    """
     eps = found.norm.value("eps")
     variances = sorted(found.var if found.evaluated == "yes" else found.seen_var)
     if isinstance(eps, bool) or not isinstance(eps, float) or len(variances) < LEAST:
         return None
     median = variances[len(variances) // 2]
-    if not 0 < median < eps or variances[-1] == 0:
+    margin = NEAR_INPUT if first else BEHIND
+    if not (first or found.trained == "yes") or not 0 < median * margin <= eps:
         return None
     message = (
         f"`eps={eps:g}` of {found.norm.cls} is larger than the variances of most channels (median "
         f"{median:.2g}): it normalises them to a deviation of {(median / (median + eps)) ** 0.5:.2g}, not 1; "
         f"scale the input up, or pass a smaller `eps`."
     )
-    return Claim(found.norm.where, message, measured={"median variance": median, "threshold": eps})
+    measured = {"median variance": median, "threshold": eps / margin}
+    return Claim(found.norm.where, message, severity="warning", measured=measured)
 
 
 def _message(norm: Layer, setting: Setting, eps: float) -> str:

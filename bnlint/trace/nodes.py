@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from torch.utils.weak import WeakIdKeyDictionary
+from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,13 +68,17 @@ class Provenance:
     """What made each tensor that is alive. Nothing is kept alive by it."""
 
     def __init__(self) -> None:
-        self._made: Any = WeakIdKeyDictionary()
+        self._made: dict[int, tuple[ref[Tensor], Node]] = {}
 
     def of(self, tensor: Tensor) -> Node | None:
         """The operation that made a tensor; None for one that was not seen being made."""
-        found: Node | None = self._made.get(tensor)
-        return found
+        found = self._made.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None  # an identity is used again
 
     def note(self, tensor: Tensor, node: Node) -> None:
         """This operation made, or changed, this tensor."""
-        self._made[tensor] = node
+        self._made[id(tensor)] = ref(tensor), node
+
+    def clear(self) -> None:
+        """Forget all: another batch comes."""
+        self._made.clear()

@@ -37,7 +37,7 @@ BY_LAYER: Final = ("input", "running_mean", "running_var", "weight", "bias", "tr
 BY_TORCH: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
 """The parameters of `F.batch_norm`, and of `torch.batch_norm`."""
 DEFAULTS: Final[dict[str, Any]] = {"training": False, "momentum": 0.1, "eps": 1e-5}
-SAMPLED: Final = 2048
+SAMPLED: Final = 1024
 """So many values per channel are looked at where the statistics of a batch have to be computed."""
 
 
@@ -148,6 +148,7 @@ class Recorder(TorchFunctionMode):
 
     def begin(self, inputs: Any) -> None:
         """A batch is about to go in: its tensors are inputs."""
+        self._provenance.clear()
         self._stack.clear()
         self._counts.clear()
         self.seen.batches += 1
@@ -239,15 +240,23 @@ class Recorder(TorchFunctionMode):
 
     def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Node, ...]:
         """What made the tensors that go in; parameters and constants are none."""
-        found = []
-        for tensor in _tensors(args, kwargs):
-            node = self._provenance.of(tensor)
-            if node is None and self._comes_from_elsewhere(tensor):
-                node = Node("unknown", "")
-                self._provenance.note(tensor, node)
-            if node is not None and node.is_data:
-                found.append(node)
+        found: list[Node] = []
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(value, Tensor):
+                self._add(found, value)
+            elif isinstance(value, (tuple, list)):
+                for one in value:
+                    if isinstance(one, Tensor):
+                        self._add(found, one)
         return tuple(found)
+
+    def _add(self, found: list[Node], tensor: Tensor) -> None:
+        node = self._provenance.of(tensor)
+        if node is None and self._comes_from_elsewhere(tensor):
+            node = Node("unknown", "")
+            self._provenance.note(tensor, node)
+        if node is not None and node.is_data:
+            found.append(node)
 
     def _is_zero(self, args: tuple[Any, ...]) -> bool:
         """Is one of the arguments a tensor of zeros that was made for this?"""
@@ -348,7 +357,7 @@ class Recorder(TorchFunctionMode):
         return func(*renewed, *args[len(order) :], **rest)
 
 
-FEW: Final = 4
+FEW: Final = 2
 """Batches of which statistics are looked at in eval mode, where they cost something."""
 
 
@@ -403,17 +412,6 @@ def _bent_from(node: Node) -> list[Node]:
         node = node.inputs[0]
         found.append(node)
     return found
-
-
-def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    """The tensors among arguments, also those in lists."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            for one in value:
-                if isinstance(one, Tensor):
-                    yield one
 
 
 def _spot(frame: FrameType | None, layer: nn.Module | None = None) -> Spot | None:
