@@ -125,18 +125,16 @@ SHRUNK: Final = 0.1
 def check(facts: Facts, large: float) -> Iterator[Claim]:
     """The first layer whose normalised values are far too large, or the first of all if they are too small.
 
-    It has to be a step: what grows a little from layer to layer are errors of many statistics that add up.
-    After few batches statistics lag behind the weights, and more so further behind. A part of the data, such
-    as one class, may make values small further behind.
+    It has to be a step: what grows a little from layer to layer are errors of many statistics that add up. A
+    part of the data, such as one class, may make values small further behind.
     """
     found = [(one, _normalised(one)) for one in facts.statistics if one.evaluated == "yes"]
     measured = [(one, sizes) for one, sizes in found if sizes is not None]
     wrong = [one for one, (size, _) in measured if size >= large]
     before = 1.0
-    for number, (first, (size, _)) in enumerate(measured):
-        limit = large if number == 0 or _is_old(first) else 2 * large
-        if size >= max(limit, before * large**0.5):
-            yield _claim(first, "size", size, limit, (len(wrong), len(measured)))
+    for first, (size, _) in measured:
+        if size >= max(large, before * large**0.5):
+            yield _claim(first, "size", size, large, (len(wrong), len(measured)))
             return
         before = max(size, 1.0)
     for first, (size, deviation) in measured[:1]:
@@ -146,14 +144,9 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
             yield _claim(first, "deviation", deviation, SHRUNK, (1, len(measured)))
 
 
-def _is_old(one: Statistics) -> bool:
-    """Have the statistics seen so many batches that they have forgotten how they began?"""
-    return isinstance(one.count, int) and one.count >= SETTLED
-
-
 def _has_settled(one: Statistics) -> bool:
     """Is it sure that variances are not as large as that because they began at 1?"""
-    return _is_old(one) or median(one.var) > GROWN
+    return (isinstance(one.count, int) and one.count >= SETTLED) or median(one.var) > GROWN
 
 
 def _normalised(one: Statistics) -> tuple[float, float] | None:
