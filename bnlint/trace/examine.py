@@ -135,7 +135,7 @@ def _skipped(live: Live, source: Source, seen: Seen) -> Iterator[str]:
     scripted = [path for path, module in live.model.named_modules() if is_scripted(module)]
     for path in _tops(scripted):
         yield f"`{path or live.name}` is scripted: the order of its layers, and what they get, is not seen"
-    called = seen.main.called
+    called = seen.main.called | {id(one.module) for one in seen.main.applications}
     inside = [one for one in live.norms.items() if not is_scripted(one[1])]
     idle = [path for path, module in inside if id(module) not in called]
     if idle and seen.main.refused is None:
