@@ -11,14 +11,14 @@ from torch import Tensor
 
 from bnlint.facts import MOVES, Answer
 from bnlint.finding import Step
-from bnlint.trace.record import leaves
+from bnlint.trace.leaves import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bnlint.trace.live import Live
     from bnlint.trace.nodes import Node
-    from bnlint.trace.record import Pass
+    from bnlint.trace.seen import Pass
 
 HEAD: Final = re.compile(
     r"(^|[._])(classifier|logits?|score|fc_out|final_fc|head|fc|out|output|predictor?)(\.|$)", re.IGNORECASE

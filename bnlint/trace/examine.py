@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bnlint.facts import Facts
-from bnlint.trace import feeding, handwritten, modes, order, sharing, state
+from bnlint.trace import feeding, functional, handwritten, hidden, modes, order, sharing, state
 from bnlint.trace.answers import Clues, answers
 from bnlint.trace.batches import describe
 from bnlint.trace.calling import caller
@@ -98,19 +98,19 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
     feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
     inputs = None if seen.first is None else seen.first.inputs
     return Facts(
-        norms=(*(live.norm(module) for module in live.norms.values()), *modes.functions(live, main)),
+        norms=(*(live.norm(module) for module in live.norms.values()), *functional.functions(live, main)),
         uses=tuple(order.uses(live, main, evaluated=evaluated)),
         shared=tuple(sharing.shared(live, main, evaluated=evaluated)),
         recurrent=tuple(sharing.recurrent(live, main, evaluated=evaluated)),
         arrivals=tuple(order.arrivals(live, main)),
         answers=tuple(answers(live, main, Clues.of(inputs, seen.targets))),
         computed=(
-            *modes.computed(live, seen.trained, seen.in_eval),
+            *functional.computed(live, seen.trained, seen.in_eval),
             *handwritten.computed(
                 live, seen.suspects, seen.suspicion.measured if seen.suspicion is not None else None
             ),
         ),
-        unregistered=tuple(modes.unregistered(live, seen.passes, ambient_grad=not evaluated)),
+        unregistered=tuple(hidden.unregistered(live, seen.passes, ambient_grad=not evaluated)),
         forwards=tuple(modes.forwards(live, main, seen.scripted, seen.oracle)) if evaluated else (),
         feeds=feeds,
         thaws=() if evaluated else tuple(modes.thaws(live, main)),

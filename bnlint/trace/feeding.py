@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bnlint.facts import Answer3, Unknown
     from bnlint.trace.batches import Source
     from bnlint.trace.live import Live
-    from bnlint.trace.record import Application, Pass
+    from bnlint.trace.seen import Application, Pass
 
 
 def feeds(live: Live, seen: Pass, source: Source, sizes: list[int]) -> Iterator[Feed]:

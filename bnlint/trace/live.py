@@ -14,7 +14,8 @@ from bnlint.trace.locate import Places, called
 if TYPE_CHECKING:
     from bnlint.facts import Chain, Kind
     from bnlint.finding import Where
-    from bnlint.trace.nodes import Node, Spot
+    from bnlint.trace.nodes import Node
+    from bnlint.trace.spots import Spot
 
 
 @dataclass(eq=False)

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType
 
     from torch import Tensor, nn
 
     from bnlint.facts import Kind
-
-
-class Spot(NamedTuple):
-    """A place in running code: what is executed, and which of its instructions; `row` is its line.
-
-    `contained` says that a container of torch's (Sequential) was between this code and what it runs.
-    """
-
-    code: CodeType
-    instruction: int
-    row: int
-    contained: bool = False
+    from bnlint.trace.spots import Spot
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bnlint.trace.record import leaves
+from bnlint.trace.leaves import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bnlint.facts import Answer3
     from bnlint.trace.live import Live
     from bnlint.trace.nodes import Node
-    from bnlint.trace.record import Application, Pass
+    from bnlint.trace.seen import Application, Pass
 
 
 def nodes(seen: Pass, batch: int = 1) -> list[Node]:

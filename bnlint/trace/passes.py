@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from bnlint.trace import handwritten
 from bnlint.trace.alone import alone
 from bnlint.trace.batches import Batch, take
+from bnlint.trace.functional import owned
 from bnlint.trace.layers import is_batchnorm, is_scripted
-from bnlint.trace.modes import owned
 from bnlint.trace.oracles import firsts, invariance, repeats
 from bnlint.trace.overrides import set_mode
-from bnlint.trace.record import Pass, Recorder
+from bnlint.trace.record import Recorder
+from bnlint.trace.seen import Pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

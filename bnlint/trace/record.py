@@ -7,9 +7,7 @@ train mode is given buffers of ours with momentum 1, and the model's own are lef
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -21,17 +19,15 @@ from torch.overrides import TorchFunctionMode
 
 from bnlint.trace import operations
 from bnlint.trace.layers import is_batchnorm, takes_dimensions
-from bnlint.trace.nodes import Node, Provenance, Spot
+from bnlint.trace.leaves import leaves
+from bnlint.trace.nodes import Node, Provenance
+from bnlint.trace.seen import Application, Pass, Refused
+from bnlint.trace.spots import spot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Callable
 
     from typing_extensions import Self
-
-TORCH: Final = os.path.dirname(torch.__file__) + os.sep
-OURS: Final = os.path.dirname(__file__) + os.sep
-CONTAINERS: Final = os.path.join(TORCH, "nn", "modules", "container.py")
 
 BY_LAYER: Final = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 BY_TORCH: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
@@ -39,73 +35,6 @@ BY_TORCH: Final = ("input", "weight", "bias", "running_mean", "running_var", "tr
 DEFAULTS: Final[dict[str, Any]] = {"training": False, "momentum": 0.1, "eps": 1e-5}
 SAMPLED: Final = 1024
 """So many values per channel are looked at where the statistics of a batch have to be computed."""
-
-
-@dataclass(slots=True, eq=False)
-class Application:
-    """One application of a BatchNorm to a batch.
-
-    `module` is the layer, None where only its tensors are known; `owner` the innermost module that runs.
-    `training` says whether the batch normalises, `asked` whether the owner is in train mode, `tracked`
-    whether there are running statistics; `momentum` and `eps` are those of the call. `samples` is the size
-    of the first dimension, `values` how many values each channel has. `mean` and `var` (unbiased) are those
-    of the batch, of shape (channels,), None where they were not looked at. `spot` calls the layer, `inner`
-    the function where that is the code of a module of the user's. `raises` says that torch would refuse this
-    batch: each channel has one value.
-    """
-
-    module: nn.Module | None
-    owner: nn.Module | None
-    training: bool
-    asked: bool
-    momentum: float | None
-    eps: float
-    tracked: bool
-    samples: int
-    values: int
-    channels: int
-    dimensions: int
-    grad: bool
-    batch: int
-    spot: Spot | None
-    inner: Spot | None = None
-    mean: Tensor | None = None
-    var: Tensor | None = None
-    running_mean: Tensor | None = None
-    running_var: Tensor | None = None
-    weight: Tensor | None = None
-    node: Node | None = None
-    raises: bool = False
-
-    @property
-    def of_data(self) -> bool:
-        """Is it the batch that is normalised? Some normalise their weights by the same function."""
-        return self.node is not None and bool(self.node.inputs)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A BatchNorm that raised because of the shape of its input."""
-
-    module: nn.Module
-    shape: tuple[int, ...]
-    error: BaseException
-    node: Node | None
-
-
-@dataclass(slots=True)
-class Pass:
-    """What one pass over batches has shown.
-
-    `outputs` are the tensors of the first batch's answer, by their path in it. `called` are the modules that
-    ran, by identity. `refused` is the layer that has ended the pass, if one did.
-    """
-
-    applications: list[Application] = field(default_factory=list)
-    outputs: list[tuple[str, Tensor, Node | None]] = field(default_factory=list)
-    called: set[int] = field(default_factory=set)
-    refused: Refused | None = None
-    batches: int = 0
 
 
 class Recorder(TorchFunctionMode):
@@ -229,7 +158,7 @@ class Recorder(TorchFunctionMode):
         if name == "maximum" and len(inputs) == 1 and self._is_zero(args):
             kind = "activation"
         module = self._stack[-1] if self._stack else None
-        node = Node(kind, name, inputs, _spot(sys._getframe(2)), module)  # noqa: SLF001
+        node = Node(kind, name, inputs, spot_of(sys._getframe(2)), module)  # noqa: SLF001
         if kind in {"conv", "linear"}:
             node.module, node.bias, node.made = self._weighted(args, kwargs, module)
         elif kind == "dropout":
@@ -331,8 +260,8 @@ class Recorder(TorchFunctionMode):
             dimensions=x.dim(),
             grad=torch.is_grad_enabled(),
             batch=self.seen.batches,
-            spot=_spot(sys._getframe(3), module),  # noqa: SLF001
-            inner=None if owner is None else _spot(sys._getframe(3)),  # noqa: SLF001
+            spot=spot_of(sys._getframe(3), module),  # noqa: SLF001
+            inner=None if owner is None else spot_of(sys._getframe(3)),  # noqa: SLF001
             running_mean=mean if isinstance(mean, Tensor) else None,
             running_var=given.get("running_var"),
             weight=weight if isinstance(weight, Tensor) else None,
@@ -412,41 +341,3 @@ def _bent_from(node: Node) -> list[Node]:
         node = node.inputs[0]
         found.append(node)
     return found
-
-
-def _spot(frame: FrameType | None, layer: nn.Module | None = None) -> Spot | None:
-    """The innermost code of the user's that is running; the forward of `layer` itself does not count."""
-    own = getattr(type(layer).forward, "__code__", None) if layer is not None else None
-    contained = False
-    while frame is not None:
-        code = frame.f_code
-        name = code.co_filename
-        if name == CONTAINERS:
-            contained = True
-        elif code is not own and not name.startswith((TORCH, OURS)):
-            return Spot(code, frame.f_lasti, frame.f_lineno or 1, contained)
-        frame = frame.f_back
-    return None
-
-
-DEPTH: Final = 6
-
-
-def leaves(value: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in what a model takes or gives, by their path in it."""
-    if isinstance(value, Tensor):
-        yield path, value
-    elif depth:
-        for name, one in _parts(value):
-            yield from leaves(one, f"{path}.{name}" if path else name, depth - 1)
-
-
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a container or an object holds."""
-    if isinstance(value, dict) or (hasattr(value, "items") and hasattr(value, "keys")):
-        yield from ((str(key), one) for key, one in value.items())
-    elif isinstance(value, (list, tuple)):
-        names = getattr(value, "_fields", None) or map(str, range(len(value)))
-        yield from zip(names, value, strict=True)
-    elif hasattr(value, "__dict__") and not isinstance(value, (type, nn.Module)) and not callable(value):
-        yield from vars(value).items()

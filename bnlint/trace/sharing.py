@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bnlint.trace.live import Live
     from bnlint.trace.nodes import Node
-    from bnlint.trace.record import Pass
+    from bnlint.trace.seen import Pass
 
 
 LEAST: Final = 8

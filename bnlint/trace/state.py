@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from bnlint.facts import Lacking, Unsaved
+from bnlint.trace.hidden import plain_statistics
 from bnlint.trace.layers import class_name, tensors
-from bnlint.trace.modes import plain_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bnlint.trace.live import Live
-    from bnlint.trace.record import Pass
+    from bnlint.trace.seen import Pass
 
 STATISTICS = ("running_mean", "running_var")
 

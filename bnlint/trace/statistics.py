@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bnlint.facts import Answer3, Unknown
     from bnlint.trace.live import Live
-    from bnlint.trace.record import Application, Pass
+    from bnlint.trace.seen import Application, Pass
 
 
 def statistics(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Statistics]:
