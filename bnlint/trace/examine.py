@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from bnlint.trace.guard import unmarked
 from bnlint.trace.layers import copied, is_scripted, is_unbuilt
 from bnlint.trace.live import Live
 from bnlint.trace.locate import Origin, Places
+from bnlint.trace.norms import norms
 from bnlint.trace.overrides import overrides
 from bnlint.trace.passes import Run, Seen, look
 from bnlint.trace.statistics import statistics
@@ -64,8 +66,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
 @contextmanager
 def _eagerly() -> Iterator[None]:
     """Compiled code is run as it is written."""
-    stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
-    if stance is None:  # before torch 2.6
+    compiler = getattr(torch, "compiler", None)
+    stance = getattr(compiler, "set_stance", None)  # from torch 2.6 on
+    if (
+        stance is None or "torch._dynamo" not in sys.modules
+    ):  # nothing is compiled, and importing it takes a second
         yield
     else:
         with stance("force_eager"):
@@ -87,7 +92,7 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
         if not evaluated and not core.training and any(one.requires_grad for one in core.parameters()):
             core.train()  # as the loop that is about to come does
         seen = look(run, loader, request.most, request.progress, evaluated=evaluated)
-        live = Live(core, Places(core, request.origin))
+        live = Live(core, Places(core, request.origin), norms(core, seen.passes))
         facts = _facts(live, model, source, seen)
         return Traced(facts, tuple(_skipped(live, source, seen)), len(live.norms))
 
@@ -98,7 +103,7 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
     feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
     inputs = None if seen.first is None else seen.first.inputs
     return Facts(
-        norms=(*(live.norm(module) for module in live.norms.values()), *functional.functions(live, main)),
+        norms=(*(live.norm(one.module) for one in live.norms.values()), *functional.functions(live, main)),
         uses=tuple(order.uses(live, main, evaluated=evaluated)),
         shared=tuple(sharing.shared(live, main, evaluated=evaluated)),
         recurrent=tuple(sharing.recurrent(live, main, evaluated=evaluated)),
@@ -136,8 +141,8 @@ def _skipped(live: Live, source: Source, seen: Seen) -> Iterator[str]:
     for path in _tops(scripted):
         yield f"`{path or live.name}` is scripted: the order of its layers, and what they get, is not seen"
     called = seen.main.called | {id(one.module) for one in seen.main.applications}
-    inside = [one for one in live.norms.items() if not is_scripted(one[1])]
-    idle = [path for path, module in inside if id(module) not in called]
+    inside = [one for one in live.norms.values() if not is_scripted(one.module)]
+    idle = [one.path for one in inside if id(one.module) not in called]
     if idle and seen.main.refused is None:
         more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
         yield f"`{idle[0]}`{more}: never called in {len(seen.sizes)} batches"

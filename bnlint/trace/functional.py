@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bnlint.facts import Computed, Layer, Setting
+from bnlint.trace.hidden import plain
 from bnlint.trace.layers import class_name
 from bnlint.trace.locate import called
 from bnlint.trace.modes import is_meant
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 def functions(live: Live, seen: Pass) -> Iterator[Layer]:
     """Normalisations that modules of the user's do by a function, with the settings of its call."""
     for owner, one in owned(live.model, [seen]):
+        if live.known(owner) is not None:
+            continue  # it is a layer, and these are its settings
         where = _inside(live, owner, one)
         settings = {"eps": one.eps, "momentum": one.momentum, "track_running_stats": one.tracked}
         yield Layer(
@@ -50,9 +53,18 @@ def owned(model: nn.Module, passes: list[Pass]) -> Iterator[tuple[nn.Module, App
     known = {id(module) for module in model.modules()}
     for one in (one for seen in passes for one in seen.applications):
         owner = one.owner
-        if owner is not None and id(owner) in known and one.of_data and one.tracked and not _is_torchs(owner):
+        if owner is None or id(owner) not in known or not (one.of_data and _has_statistics(one)):
+            continue
+        if not _is_torchs(owner):
             known.discard(id(owner))
             yield owner, one
+
+
+def _has_statistics(one: Application) -> bool:
+    """Are there statistics that last? An instance normalisation makes copies for one call."""
+    if one.running_mean is None or one.keeps:
+        return one.tracked
+    return one.owner is not None and id(one.running_mean) in dict(plain(vars(one.owner)))
 
 
 def _is_torchs(module: nn.Module) -> bool:
@@ -62,8 +74,10 @@ def _is_torchs(module: nn.Module) -> bool:
 
 def _computed(live: Live, owner: nn.Module, one: Application, *, flag: bool, updated: Answer3) -> Computed:
     where = live.written(owner, None) if one.spot is None else _inside(live, owner, one)
-    learned = one.weight if one.module is None else getattr(one.module, "weight", None)
-    trained: Answer3 = "yes" if learned is not None and learned.requires_grad else "no"
+    learned = [one.weight, getattr(one.module, "weight", None)]
+    trained: Answer3 = (
+        "yes" if any(tensor is not None and tensor.requires_grad for tensor in learned) else "no"
+    )
     meant: Answer3 = "yes" if is_meant(live, owner) else "no"
     setting = Setting(flag, where)
     return Computed(class_name(owner), "functional", where, setting, "yes", updated, trained, meant)

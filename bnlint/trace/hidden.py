@@ -94,21 +94,21 @@ def plain_statistics(live: Live, passes: list[Pass]) -> Iterator[tuple[nn.Module
                 yield module, pair, how
     for one in (one for seen in passes for one in seen.applications if one.of_data and one.owner is not None):
         assert one.owner is not None
-        names = dict(_plain(vars(one.owner)))
+        names = dict(plain(vars(one.owner)))
         mean, variance = names.get(id(one.running_mean)), names.get(id(one.running_var))
         if mean and variance and live.path(one.owner) is not None:
             yield one.owner, (mean, variance), "attributes"
 
 
-def _plain(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[int, str]]:
+def plain(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[int, str]]:
     """The tensors in attributes, also those in lists and dicts, by identity, and their names."""
     for name, value in values.items():
         if isinstance(value, Tensor):
             yield id(value), f"{prefix}{name}"
         elif isinstance(value, dict) and not name.startswith("_"):
-            yield from _plain({str(key): one for key, one in value.items()}, f"{prefix}{name}.")
+            yield from plain({str(key): one for key, one in value.items()}, f"{prefix}{name}.")
         elif isinstance(value, (list, tuple)):
-            yield from _plain({str(key): one for key, one in enumerate(value)}, f"{prefix}{name}.")
+            yield from plain({str(key): one for key, one in enumerate(value)}, f"{prefix}{name}.")
 
 
 MEAN: Final = re.compile(r"(running|moving|global|ema)_?(mean|avg|mu)$", re.IGNORECASE)

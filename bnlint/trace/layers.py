@@ -97,25 +97,3 @@ def layer(module: nn.Module, kind: Kind, where: Where) -> Layer:
 
 def _value(module: nn.Module, name: str) -> Any:
     return getattr(module, name, UNKNOWN)
-
-
-def is_initial(module: nn.Module) -> bool:
-    """Are the running statistics those of a new layer, (0, 1)?"""
-    mean, var = getattr(module, "running_mean", None), getattr(module, "running_var", None)
-    if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
-        return False
-    return bool((mean == 0).all()) and bool((var == 1).all())
-
-
-def is_trained(module: nn.Module) -> bool | None:
-    """Have scale or shift moved from (1, 0)? None where there are none."""
-    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if not isinstance(weight, Tensor):
-        return None
-    moved = bool((weight.detach() != 1).any())
-    return moved or (isinstance(bias, Tensor) and bool((bias.detach() != 0).any()))
-
-
-def takes_gradients(module: nn.Module) -> bool:
-    """Is a scale or a shift of this layer to be trained?"""
-    return any(tensor.requires_grad for tensor in tensors(module, "weight", "bias"))

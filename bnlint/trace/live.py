@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from bnlint.facts import Layer, Op, Setting
-from bnlint.trace.layers import batchnorms, class_name, is_batchnorm, layer
+from bnlint.trace.layers import class_name, layer
 from bnlint.trace.locate import Places, called
 
 if TYPE_CHECKING:
     from bnlint.facts import Chain, Kind
     from bnlint.finding import Where
     from bnlint.trace.nodes import Node
+    from bnlint.trace.norms import Norm
     from bnlint.trace.spots import Spot
 
 
@@ -24,12 +25,13 @@ class Live:
 
     model: nn.Module
     places: Places
-    norms: dict[str, nn.Module] = field(init=False)
+    norms: dict[str, Norm]
+    _by_module: dict[int, Norm] = field(init=False)
     _paths: dict[int, str] = field(init=False)
     _layers: dict[tuple[int, Kind], Layer] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.norms = batchnorms(self.model)
+        self._by_module = {id(norm.module): norm for norm in self.norms.values()}
         self._paths = {id(module): path for path, module in self.model.named_modules()}
 
     @property
@@ -50,9 +52,20 @@ class Live:
             self._layers[key] = layer(module, kind, where)
         return self._layers[key]
 
+    def known(self, module: nn.Module | None) -> Norm | None:
+        """A module as one of the layers that normalise; None if it is none."""
+        return None if module is None else self._by_module.get(id(module))
+
     def norm(self, module: nn.Module) -> Layer:
-        """A BatchNorm as a fact."""
-        return self.layer(module, "batchnorm")
+        """A layer that normalises as a fact; of a home-made one the settings are those of its call."""
+        found = self.layer(module, "batchnorm")
+        norm = self.known(module)
+        if norm is None or norm.call is None:
+            return found
+        where = found.where
+        own = {"eps": norm.call.eps, "momentum": norm.call.momentum, "track_running_stats": True}
+        own |= {"affine": bool(norm.parameters), "num_features": norm.call.channels}
+        return replace(found, arguments={key: Setting(value, where) for key, value in own.items()})
 
     def layer_at(self, module: nn.Module, where: Where) -> Layer:
         """A BatchNorm that the model does not know as a fact."""
@@ -73,8 +86,8 @@ class Live:
         made: Layer | None = None
         if node.kind in {"conv", "linear"}:
             made = self.layer(module, node.kind) if module is not None else _functional(node, where)
-        elif node.kind == "batchnorm" and is_batchnorm(module) and module is not None:
-            made = self.norm(module)
+        elif node.kind == "batchnorm" and node.module is not None and self.known(node.module) is not None:
+            made, name = self.norm(node.module), class_name(node.module)
         elif node.kind == "dropout":
             made = Layer(name, "dropout", where, {"p": Setting(node.rate, where)})
         return Op(node.kind, name, where, made)

@@ -77,6 +77,11 @@ class Places:
             return found.where(path)
         return replace(self.check, module=path)
 
+    def attribute(self, module: nn.Module, path: str, name: str) -> Where:
+        """The place that assigns an attribute of a module, or, if that is not found, builds the module."""
+        found = _assigned(type(module), name.partition(".")[0], None)
+        return self.built(path) if found is None else found.where(path or None)
+
     def feeding(self) -> Where:
         """The place that builds the loader."""
         return self._loader.where() if self._loader is not None else self.check

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.facts import Forward, Thaw, Untracked
 from bnlint.finding import Step
-from bnlint.trace.layers import class_name, is_batchnorm, is_initial, is_trained, takes_gradients, tensors
+from bnlint.trace.layers import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def ran(live: Live, seen: Pass) -> dict[int, list[Application]]:
     """The applications of each BatchNorm layer of the model to data."""
     found: dict[int, list[Application]] = {}
     for one in seen.applications:
-        if one.of_data and is_batchnorm(one.module) and live.path(one.module) is not None:
+        if one.of_data and live.known(one.module) is not None:
             found.setdefault(id(one.module), []).append(one)
     return found
 
@@ -41,10 +41,11 @@ def forwards(
 ) -> Iterator[Forward]:
     """The layers that run in train mode where the model is evaluated, and what that does to its answers."""
     applied = ran(live, seen)
-    for module in live.norms.values():
-        by_batch = any(one.training and one.tracked and one.asked for one in applied.get(id(module), ()))
-        if by_batch or id(module) in scripted:
-            layer = live.norm(module)
+    for norm in live.norms.values():
+        several = applied.get(id(norm.module), ())
+        by_batch = any(one.training and one.tracked and one.asked for one in several)
+        if by_batch or id(norm.module) in scripted:
+            layer = live.norm(norm.module)
             fact = Forward(live.name, layer.where, "evaluation", frozenset({"train"}), "yes", layer=layer)
             if oracle is not None:
                 fact = replace(fact, measured=oracle.measured, answers=(oracle.together, oracle.alone))
@@ -53,18 +54,17 @@ def forwards(
 
 def untracked(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Untracked]:
     """Layers without statistics in a model that is evaluated, or with some that training leaves behind."""
-    for several in ran(live, seen).values():
-        module = several[0].module
-        assert module is not None
-        if getattr(module, "track_running_stats", True):
+    applied = ran(live, seen)
+    for norm in live.norms.values():
+        several = applied.get(id(norm.module), [])
+        if norm.tracks or not several:
             continue
-        where = live.norm(module).where
-        meant: Answer3 = "yes" if is_meant(live, module) else "no"
-        has_statistics = any(True for _ in tensors(module, "running_mean", "running_var"))
-        left_behind = several[0].training or (is_trained(module) and is_initial(module))
-        if has_statistics and left_behind:
+        where = live.norm(norm.module).where
+        meant: Answer3 = "yes" if is_meant(live, norm.module) else "no"
+        by_batch = several[0].training
+        if norm.mean is not None and (by_batch or (norm.trained == "yes" and norm.is_initial)):
             yield Untracked(where, live.name, "flipped", "yes", meant)
-        elif not has_statistics and evaluated and several[0].training:
+        elif norm.mean is None and evaluated and by_batch:
             yield Untracked(where, live.name, "built", "unknown", meant)
 
 
@@ -82,14 +82,13 @@ def is_meant(live: Live, module: nn.Module) -> bool:
 
 def thaws(live: Live, seen: Pass) -> Iterator[Thaw]:
     """Layers without a trainable parameter that train in train mode."""
-    for several in ran(live, seen).values():
-        module = several[0].module
-        assert module is not None
-        if not any(True for _ in tensors(module, "weight", "bias")) or takes_gradients(module):
+    applied = ran(live, seen)
+    for norm in live.norms.values():
+        moving = [one for one in applied.get(id(norm.module), ()) if one.training and one.tracked]
+        if not moving or not norm.parameters or norm.takes_gradients:
             continue
-        moving = [one for one in several if one.training and one.tracked]
-        if any(one.grad for one in moving) or (moving and not _has_twin(live, module)):
-            where = live.norm(module).where
+        if any(one.grad for one in moving) or not _has_twin(live, norm.module):
+            where = live.norm(norm.module).where
             since = Step(where, "its scale and its shift take no gradients")
             yield Thaw(where, live.name, "parameters", since, "yes")
 

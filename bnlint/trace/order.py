@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bnlint.facts import Arrival, Arrived, Use
 from bnlint.finding import Step
-from bnlint.trace.layers import takes_dimensions, takes_gradients
+from bnlint.trace.layers import takes_dimensions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,10 @@ def frozen(one: Application, *, evaluated: bool) -> Answer3:
         return "no"
     if not evaluated:
         return "yes"
-    return "no" if one.module is None or takes_gradients(one.module) else "unknown"
+    takes_gradients = one.module is None or any(
+        own.requires_grad for own in one.module.parameters(recurse=False)
+    )
+    return "no" if takes_gradients else "unknown"
 
 
 def uses(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Use]:

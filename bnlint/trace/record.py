@@ -27,8 +27,6 @@ from bnlint.trace.spots import spot_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import Self
-
 BY_LAYER: Final = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 BY_TORCH: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
 """The parameters of `F.batch_norm`, and of `torch.batch_norm`."""
@@ -62,7 +60,7 @@ class Recorder(TorchFunctionMode):
 
     # entering and leaving
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Recorder:  # noqa: PYI034  `Self` is not in Python 3.10
         self._handles = [
             hooks.register_module_forward_pre_hook(self._before),
             hooks.register_module_forward_hook(self._after, always_call=True),
@@ -261,6 +259,7 @@ class Recorder(TorchFunctionMode):
             grad=torch.is_grad_enabled(),
             batch=self.seen.batches,
             spot=spot_of(sys._getframe(3), module),  # noqa: SLF001
+            keeps=id(mean) in self._layers,
             inner=None if owner is None else spot_of(sys._getframe(3)),  # noqa: SLF001
             running_mean=mean if isinstance(mean, Tensor) else None,
             running_var=given.get("running_var"),

@@ -23,6 +23,7 @@ class Application:
     of the batch, of shape (channels,), None where they were not looked at. `spot` calls the layer, `inner`
     the function where that is the code of a module of the user's. `raises` says that torch would refuse this
     batch: each channel has one value.
+    `keeps` says that the running statistics are buffers of `module`.
     """
 
     module: nn.Module | None
@@ -47,6 +48,7 @@ class Application:
     weight: Tensor | None = None
     node: Node | None = None
     raises: bool = False
+    keeps: bool = False
 
     @property
     def of_data(self) -> bool:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bnlint.facts import UNKNOWN, Statistics
-from bnlint.trace.layers import is_trained
+from bnlint.facts import Statistics
 from bnlint.trace.modes import ran
 
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from bnlint.facts import Answer3, Unknown
     from bnlint.trace.live import Live
     from bnlint.trace.seen import Application, Pass
 
@@ -24,45 +22,31 @@ def statistics(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Statistic
     """Those of each layer that keeps some, in the order of the model."""
     applied = ran(live, seen)
     first_bad = _first_poisoned(applied)
-    for module in live.norms.values():
-        mean, var = getattr(module, "running_mean", None), getattr(module, "running_var", None)
-        if mean is None or var is None:
+    for norm in live.norms.values():
+        if norm.mean is None or norm.var is None:
             continue
-        several = applied.get(id(module), [])
+        several = applied.get(id(norm.module), [])
         by_running = evaluated and bool(several) and not any(one.training for one in several)
-        if not getattr(module, "track_running_stats", True):
-            by_running = False  # they were left behind, which is another finding
-        poisoned = first_bad[1] if first_bad is not None and first_bad[0] is module else ""
         seen_mean, seen_var = _pooled(several)
-        trained = is_trained(module)
         yield Statistics(
-            live.norm(module),
+            live.norm(norm.module),
             f"`{live.name}`",
-            _numbers(mean),
-            _numbers(var),
-            _count(module),
-            "unknown" if trained is None else "yes" if trained else "no",
-            _answer(by_running),
-            str(mean.dtype).removeprefix("torch."),
-            _numbers(seen_mean),
-            _numbers(seen_var),
-            len({one.batch for one in several if one.mean is not None}),
-            poisoned,
+            mean=_numbers(norm.mean),
+            var=_numbers(norm.var),
+            count=norm.count,
+            trained=norm.trained,
+            # those that training leaves behind are another finding
+            evaluated="yes" if by_running and norm.tracks else "no",
+            dtype=str(norm.mean.dtype).removeprefix("torch."),
+            seen_mean=_numbers(seen_mean),
+            seen_var=_numbers(seen_var),
+            batches=len({one.batch for one in several if one.mean is not None}),
+            poisoned=first_bad[1] if first_bad is not None and first_bad[0] is norm.module else "",
         )
-
-
-def _answer(truth: bool) -> Answer3:  # noqa: FBT001
-    return "yes" if truth else "no"
 
 
 def _numbers(values: Tensor | None) -> tuple[float, ...]:
     return () if values is None else tuple(values.detach().double().cpu().tolist())
-
-
-def _count(module: nn.Module) -> int | Unknown:
-    """`num_batches_tracked`; UNKNOWN where the layer has none."""
-    count = getattr(module, "num_batches_tracked", None)
-    return UNKNOWN if count is None else int(count)
 
 
 def _pooled(several: list[Application]) -> tuple[Tensor | None, Tensor | None]:
