@@ -336,7 +336,8 @@ class Feed:
     known whether there is one; `guarded` says whether anything takes care of a batch of one sample, and
     `synced` whether BatchNorm sees the samples of other devices as well. `steps` is how many batches
     gradients are accumulated over, None where that is not known. `assumed` names the one assumption that
-    was needed, if any. `sizes` are those of the batches that were seen, where a loader was run.
+    was needed, if any. `sizes` are those of the batches that were seen, where a loader was run,
+    and `lone` is the number of one among them that has a single sample.
     """
 
     loader: Where
@@ -355,6 +356,7 @@ class Feed:
     path: tuple[Step, ...] = ()
     assumed: str | None = None
     sizes: tuple[int, ...] = ()
+    lone: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,9 +100,12 @@ def _judge(feed: Feed) -> Iterator[Claim]:
     size, length = feed.batch_size.value, feed.length
     if isinstance(size, int) and size < LEAST:
         return
-    if isinstance(size, int) and isinstance(length, int):
+    if feed.lone:
+        severity: Severity = "warning" if feed.single is None else "error"
+        yield _claim(feed, f"Batch {feed.lone} of the loader holds a single sample", severity)
+    elif isinstance(size, int) and isinstance(length, int):
         if length % size == 1:
-            severity: Severity = "warning" if feed.single is None else "error"
+            severity = "warning" if feed.single is None else "error"
             yield _claim(feed, f"The last batch of {size} holds 1 of the {length} samples", severity)
     elif feed.shuffled == "yes" and feed.single is not None:
         yield _claim(feed, "The last batch can hold a single sample", "info")
@@ -114,7 +117,20 @@ def _claim(feed: Feed, what: str, severity: Severity) -> Claim:
     single = () if feed.single is None else (feed.single,)
     kept = () if feed.drop_last is None else feed.drop_last.evidence
     evidence = (*feed.path, *feed.batch_size.evidence, *kept, *single)
-    return Claim(feed.loader, message, evidence, severity=severity).assuming(assumption(feed))
+    claim = Claim(feed.loader, message, evidence, severity=severity, measured=_measured(feed))
+    return claim.assuming(assumption(feed))
+
+
+def _measured(feed: Feed) -> dict[str, float] | None:
+    """What a loader gives that was run."""
+    if not feed.sizes:
+        return None
+    known = {"batch size": feed.batch_size.value, "samples": feed.length}
+    return {
+        "samples in it": 1,
+        **{key: n for key, n in known.items() if isinstance(n, int)},
+        "threshold": LEAST,
+    }
 
 
 EPOCHS, BATCH = 3, 64

@@ -16,7 +16,7 @@ from bnlint.trace.answers import Clues, answers
 from bnlint.trace.batches import describe
 from bnlint.trace.calling import caller
 from bnlint.trace.guard import unmarked
-from bnlint.trace.layers import copied, is_scripted, is_unbuilt
+from bnlint.trace.layers import class_name, copied, is_scripted, is_unbuilt
 from bnlint.trace.live import Live
 from bnlint.trace.locate import Origin, Places
 from bnlint.trace.norms import norms
@@ -85,7 +85,13 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
     core = unwrapped(model)
     lazy = is_unbuilt(core)
     if lazy:
-        core = copied(core)
+        try:
+            core = copied(core)
+        except Exception as problem:  # a lock, a generator: who knows what models hold
+            line = (
+                f"`{class_name(core)}`: its lazy layers are built by the first batch, and it cannot be copied"
+            )
+            return Traced(Facts(), (f"{line} ({problem}); run it once before the check",), 0)
     with unmarked(core if lazy else model, loader) as guard, _eagerly():
         target = core if request.forward is None or lazy else model
         run = Run(core, caller(target, request.forward), guard.adopt, inference)
@@ -93,14 +99,14 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
             core.train()  # as the loop that is about to come does
         seen = look(run, loader, request.most, request.progress, evaluated=evaluated)
         live = Live(core, Places(core, request.origin), norms(core, seen.passes))
-        facts = _facts(live, model, source, seen)
+        facts = _facts(live, model, source, seen, by_user=request.forward is not None)
         return Traced(facts, tuple(_skipped(live, source, seen)), len(live.norms))
 
 
-def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
+def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen, *, by_user: bool) -> Facts:
     """All that was seen."""
     main, evaluated = seen.main, seen.evaluated
-    feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
+    feeds = () if evaluated else tuple(feeding.feeds(live, seen, source, by_user=by_user))
     inputs = None if seen.first is None else seen.first.inputs
     return Facts(
         norms=(*(live.norm(one.module) for one in live.norms.values()), *functional.functions(live, main)),

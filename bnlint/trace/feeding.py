@@ -16,41 +16,75 @@ if TYPE_CHECKING:
     from bnlint.facts import Answer3, Unknown
     from bnlint.trace.batches import Source
     from bnlint.trace.live import Live
-    from bnlint.trace.seen import Application, Pass
+    from bnlint.trace.passes import Seen
+    from bnlint.trace.seen import Application
 
 
-def feeds(live: Live, seen: Pass, source: Source, sizes: list[int]) -> Iterator[Feed]:
-    """The loader, if BatchNorm trains on what it gives."""
-    training = [one for several in ran(live, seen).values() for one in several if one.training]
+def feeds(live: Live, seen: Seen, source: Source, *, by_user: bool) -> Iterator[Feed]:
+    """The loader, if BatchNorm trains on what it gives.
+
+    `by_user` says that the user's own function gives batches to the model, and so may leave some out.
+    """
+    applied = ran(live, seen.main)
+    training = [one for several in applied.values() for one in several if one.training]
     if not training:
         return
-    whole = source.samples or max((*sizes, *(size or 0 for size in source.sizes)), default=0)
-    if not whole:
-        whole = max(one.samples for one in training)
+    given = source.samples or max((*seen.sizes, *(size or 0 for size in source.sizes)), default=0)
+    full = [one for one in training if _size(one, seen.sizes) == given] or training
+    arrives = _arrives(full, given)
     where = live.places.feeding()
-    full = [one for one in training if _size(one, sizes) == whole] or training
     least = min(full, key=lambda one: one.values)
     shortest = min(training, key=lambda one: one.values / max(one.samples, 1))
-    length = _length(source, sizes, whole)
+    length = _length(source, given) if arrives == given else UNKNOWN
+    lone = _lone(training, seen.sizes, arrives)
     yield Feed(
         where,
-        Setting(whole, where),
+        Setting(arrives, where),
         live.name,
         "yes",
         values=least.values,
         single=_single(live, shortest),
         length=length,
-        drop_last=Setting(bool(source.drop_last), where) if isinstance(length, int) else None,
+        drop_last=Setting(bool(source.drop_last), where) if isinstance(length, int) or lone else None,
         shuffled=source.shuffled,
-        guarded="no",
+        guarded="unknown" if by_user and not lone else "no",
         synced=_synced(training),
         steps=Setting(1, where),
-        sizes=tuple(sizes),
+        sizes=tuple(seen.sizes),
+        lone=lone,
     )
 
 
 def _size(one: Application, sizes: list[int]) -> int:
     return sizes[one.batch - 1] if 0 < one.batch <= len(sizes) else one.samples
+
+
+def _arrives(full: list[Application], given: int) -> int:
+    """How many samples a layer gets at a time.
+
+    That is what the loader gives, unless all layers get more (a batch of sets or sequences that are taken apart),
+    or one gets the batch in parts.
+    """
+    layers: dict[int, list[Application]] = {}
+    for one in full:
+        layers.setdefault(id(one.module), []).append(one)
+    most = [max(one.samples for one in several) for several in layers.values()]
+    if min(most) >= given:
+        return min(most)
+    parts = {
+        several[0].samples
+        for several in layers.values()
+        if len({one.samples for one in several}) == 1
+        and sum(one.samples for one in several if one.batch == several[0].batch) == given
+    }
+    return min(parts, default=given)
+
+
+def _lone(training: list[Application], sizes: list[int], arrives: int) -> int:
+    """The number of a batch that has one sample among larger ones, and reached a layer; 0 where none did."""
+    if arrives < 2:
+        return 0
+    return next((one.batch for one in training if one.raises or _size(one, sizes) == 1), 0)
 
 
 def _single(live: Live, one: Application) -> Step | None:
@@ -61,14 +95,12 @@ def _single(live: Live, one: Application) -> Step | None:
     return Step(live.norm(one.module).where, f"`{path}` gets one value per channel of each sample")
 
 
-def _length(source: Source, sizes: list[int], whole: int) -> int | Unknown:
-    """The number of samples: of all batches in memory, or the least, where one of one sample was seen."""
+def _length(source: Source, whole: int) -> int | Unknown:
+    """The number of samples; of batches in memory that of all, where they have one size."""
     known = [size for size in source.sizes if size is not None]
     if known:
         return sum(known) if all(size == whole for size in known[:-1]) else UNKNOWN
-    if source.length is not None:
-        return source.length
-    return whole + 1 if whole > 1 and 1 in sizes else UNKNOWN
+    return UNKNOWN if source.length is None else source.length
 
 
 def _synced(training: list[Application]) -> Answer3:

@@ -54,7 +54,12 @@ def _unmade(like: Tensor) -> Tensor:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A copy of a model with tensors that are not made yet: torch copies parameters of that kind alone."""
+    """A copy of a model with tensors that are not made yet: torch copies parameters of that kind alone.
+
+    Raises whatever its parts raise, and `ValueError` where a copy would run the original.
+    """
+    if any("forward" in vars(module) for module in model.modules()):
+        raise ValueError("a forward of its own would run the original")
     unmade = [buffer for buffer in model.buffers() if is_lazy(buffer)]
     memo: dict[int, Any] = {id(one): _unmade(one) for one in unmade}
     return copy.deepcopy(model, memo)

@@ -192,7 +192,7 @@ class Recorder(TorchFunctionMode):
 
     def _comes_from_elsewhere(self, tensor: Tensor) -> bool:
         """Was it made where nothing is seen, as in a scripted part? Parameters and buffers were not."""
-        return id(tensor) not in self._layers and tensor.dim() > 0 and not isinstance(tensor, nn.Parameter)
+        return not isinstance(tensor, nn.Parameter) and id(tensor) not in self._layers and tensor.dim() > 0
 
     def _weighted(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | None
@@ -280,6 +280,8 @@ class Recorder(TorchFunctionMode):
         options: dict[str, Any] = {"device": given["input"].device, "dtype": _kept_in(like)}
         seen.mean, seen.var = torch.zeros(seen.channels, **options), torch.ones(seen.channels, **options)
         ours = {"running_mean": seen.mean, "running_var": seen.var, "momentum": 1.0}
+        if seen.eps <= 0:
+            ours["eps"] = DEFAULTS["eps"]  # torch refuses it, which is another finding
         renewed = [ours.get(key, value) for key, value in zip(order, args, strict=False)]
         rest = {**kwargs, **{key: value for key, value in ours.items() if key not in order[: len(args)]}}
         return func(*renewed, *args[len(order) :], **rest)
