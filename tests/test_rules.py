@@ -1553,6 +1553,20 @@ class TestUntrainedStatistics:
     def test_is_silent(self, harmless):
         assert not claims("BN406", statistics=(replace(BUILT, **harmless),))
 
+    @pytest.mark.parametrize(
+        ("mean", "var", "expected"),
+        [
+            ((0.0, 1.0, 0.3), (1.0, 1.0, 1.0), 1),
+            ((0.0, 0.2, 0.3), (1.0, 1.2, 1.0), 0),
+            ((0.0,) * 3, (4.0,) * 3, 1),
+        ],
+    )
+    def test_without_a_count_the_batches_say_it(self, mean, var, expected):
+        seen = replace(BUILT, mean=(0.0,) * 3, var=(1.0,) * 3, count=UNKNOWN, seen_mean=mean, seen_var=var)
+        found = claims("BN406", statistics=(seen,))
+        assert len(found) == expected
+        assert all("and what it gets has others: " in claim.message for claim in found)
+
 
 class TestPoisonedStatistics:
     @pytest.mark.parametrize(
@@ -1678,7 +1692,7 @@ class TestDriftedStatistics:
         assert not claims("BN408", statistics=(replace(DRIFTED, **silent),))
 
 
-SWAMPED = replace(DRIFTED, seen_mean=(), seen_var=(), var=(1e-6, 2e-6, 0.0), count=9, trained="yes")
+SWAMPED = replace(DRIFTED, seen_mean=(), seen_var=(), var=(1e-6, 1e-6, 0.0), count=9, trained="yes")
 
 
 class TestEpsilonAboveVariances:
@@ -1692,7 +1706,13 @@ class TestEpsilonAboveVariances:
         assert "a deviation of 0.3, not 1" in claim.message
 
     def test_in_train_mode_the_batches_count(self):
-        training = replace(SWAMPED, evaluated="no", var=(1.0, 1.0, 1.0), seen_var=(1e-6, 2e-6, 0.0))
+        training = replace(
+            SWAMPED,
+            evaluated="no",
+            var=(1.0, 1.0, 1.0),
+            seen_mean=(0.0, 0.0, 0.0),
+            seen_var=(1e-6, 1e-6, 0.0),
+        )
         (claim,) = claims("BN405", statistics=(training,))
         assert claim.measured == {"median variance": 1e-6, "threshold": 1.25e-6}
 

@@ -71,6 +71,8 @@ NEAR_INPUT: Final = 8
 """How many times as large as the variances of the first layer an eps has to be."""
 BEHIND: Final = 25
 """The same further behind, where the scale can make up for some of it."""
+ROUNDING: Final = 1e-10
+"""A variance of so little of the squared mean is that of a constant."""
 LEAST: Final = 2
 """Channels of which most can be said."""
 POSITION: Final = 1
@@ -97,8 +99,12 @@ def _swamped(found: Statistics, *, first: bool) -> Claim | None:
     Further behind a new network may begin so: there it is said of layers that have learned.
     """
     eps = found.norm.value("eps")
-    variances = sorted(found.var if found.evaluated == "yes" else found.seen_var)
-    if isinstance(eps, bool) or not isinstance(eps, float) or len(variances) < LEAST:
+    own = (found.mean, found.var) if found.evaluated == "yes" else (found.seen_mean, found.seen_var)
+    if len(own[0]) != len(own[1]):
+        return None
+    pairs = zip(*own, strict=True)
+    variances = sorted(variance for mean, variance in pairs if variance > ROUNDING * mean**2)
+    if isinstance(eps, bool) or not isinstance(eps, float) or len(variances) < max(LEAST, len(found.var) / 2):
         return None
     median = variances[len(variances) // 2]
     margin = NEAR_INPUT if first else BEHIND

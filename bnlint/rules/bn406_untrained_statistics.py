@@ -118,8 +118,16 @@ def check(facts: Facts) -> Iterator[Claim]:
                 yield _claim(fact, "and has seen no batch")
             case Statistics(evaluated="yes", trained="yes", count=int()):
                 yield _claim(fact, "though it was trained")
+            case Statistics(evaluated="yes") if _differ(fact):
+                yield _claim(fact, "and what it gets has others")
             case Statistics(evaluated="yes", trained="yes"):
                 yield _claim(fact, "though it was trained").assuming("it is no FrozenBatchNorm")
+
+
+def _differ(fact: Statistics) -> bool:
+    """Have most channels of the batches that were seen other statistics?"""
+    seen = zip(fact.seen_mean, fact.seen_var, strict=True)
+    return sum(abs(mean) > FAR or abs(var - 1) > FAR for mean, var in seen) > len(fact.seen_mean) / 2
 
 
 def _built(numbers: tuple[float, ...], value: float) -> bool:
@@ -134,6 +142,8 @@ def _claim(fact: Statistics, why: str) -> Claim:
     return Claim(fact.norm.where, message, measured={"channels": len(fact.mean)})
 
 
+FAR = 0.25
+"""How far from 0 and 1 a mean and a variance have to be to be others."""
 MEAN, MOST = 2, 60
 """The mean of the features, and how many batches mend the statistics."""
 

@@ -118,6 +118,8 @@ SETTLED: Final = 100
 """Batches after which statistics have forgotten how they began; before, they may be too wide."""
 GROWN: Final = 4.0
 """A variance that it did not begin with."""
+ROUNDING: Final = 1e-10
+"""A variance of so little of the squared mean is that of a constant."""
 SHRUNK: Final = 0.1
 """A deviation that no part of the data can have in the first layer."""
 
@@ -158,7 +160,10 @@ def _normalised(one: Statistics) -> tuple[float, float] | None:
     lengths = {len(values) for values in (one.mean, one.var, one.seen_mean, one.seen_var)}
     if not one.seen_mean or not isinstance(eps, float) or len(lengths) > 1 or min(one.var) < 0:
         return None
-    channels = list(zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True))
+    every = zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True)
+    channels = [channel for channel in every if channel[3] > ROUNDING * channel[2] ** 2]
+    if len(channels) < len(one.mean) / 2:
+        return None  # most of them are constant here, which says nothing of the others
     size = median(
         (((seen - mean) ** 2 + spread) / (var + eps)) ** 0.5 for mean, var, seen, spread in channels
     )

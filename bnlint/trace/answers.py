@@ -36,6 +36,13 @@ SPARE: Final = 4
 """Of so many classes that there can be, one may be missing in the batches that were seen."""
 IGNORED: Final = (255, -100)
 """Targets that stand for no class."""
+PROBABILITIES: Final = frozenset({"softmax", "log_softmax", "sigmoid"})
+LOSSES: Final = frozenset(
+    """cross_entropy cross_entropy_loss nll_loss binary_cross_entropy binary_cross_entropy_with_logits
+    mse_loss l1_loss smooth_l1_loss huber_loss multi_margin_loss gaussian_nll_loss kl_div soft_margin_loss
+    multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss""".split()  # noqa: SIM905
+)
+"""Functions that compare their first argument with their second."""
 BEHIND: Final = MOVES - {"pool"} | {"resample", "softmax", "activation"}
 """What may stand between a BatchNorm and the answer."""
 
@@ -66,17 +73,35 @@ def _classes(target: Tensor) -> int:
 def answers(live: Live, seen: Pass, clues: Clues) -> Iterator[Answer]:
     """The tensors that come out of a BatchNorm and the model, and what says that they are its answer."""
     for path, tensor, node in seen.outputs:
-        last = _last_norm(node)
-        if last is None or last.module is None or live.path(last.module) is None or not tensor.dim():
+        compared = _before_loss(node)
+        last = _last_norm(node if compared is None else compared[1])
+        if last is None or last.module is None or live.path(last.module) is None:
             continue
-        where = live.norm(last.module).where
-        why = [Step(where, f"{text}: it is the model's answer") for text in _compared(tensor, clues)]
-        if not why:
-            why = [
-                Step(where, f"{text}: it is the model's answer")
-                for text in _named(live, path, tensor, node, clues)
-            ]
-        yield Answer(live.name, live.written(last.module, last.spot), live.chain(node), tuple(why[:1]))
+        where = live.written(last.module, last.spot)
+        if compared is not None:
+            why = [f"`{compared[0]}` compares it with a target"]
+        else:
+            why = [*_compared(tensor, clues), *_named(live, path, tensor, node, clues)]
+        step = (Step(where, f"{text}: it is the model's answer") for text in why[:1])
+        yield Answer(live.name, where, live.chain(node if compared is None else compared[1]), tuple(step))
+
+
+def _before_loss(node: Node | None) -> tuple[str, Node] | None:
+    """The loss that a returned number comes out of, and what it compares; None if it is no loss."""
+    waiting = [node] if node is not None else []
+    for one in waiting:
+        if one.name in LOSSES and len(one.inputs) > 1 and _is_given(one.inputs[1]):
+            return one.name, one.inputs[0]
+        if one.kind in {"add", "multiply", "identity", "reshape"} or one.name in {"sum", "mean"}:
+            waiting.extend(one.inputs)
+    return None
+
+
+def _is_given(node: Node) -> bool:
+    """Is it what the loader gives, as targets are, and not computed as features of it are?"""
+    while node.kind in MOVES and len(node.inputs) == 1:
+        node = node.inputs[0]
+    return node.kind in {"input", "unknown"}
 
 
 def _last_norm(node: Node | None) -> Node | None:
@@ -99,16 +124,15 @@ def _compared(tensor: Tensor, clues: Clues) -> Iterator[str]:
 
 
 def _named(live: Live, path: str, tensor: Tensor, node: Node | None, clues: Clues) -> Iterator[str]:
-    """What else says that a tensor is an answer. Other targets leave its name alone."""
+    """What else says that a tensor is an answer. Names of layers do where no target speaks against it."""
     if SURE.search(path):
         yield f"it is returned as `{path}`"
-    if clues.targets:
-        return
     squashed = _squashed(node)
-    if squashed in {"softmax", "log_softmax"}:
+    if squashed in PROBABILITIES:
         yield f"{squashed} makes probabilities of it"
     words = _words(live, path, node)
-    if not any(map(NO_HEAD.search, words)):
+    fits = not clues.targets or (tensor.dim() > 1 and clues.classes <= tensor.shape[1] <= 2 * clues.classes)
+    if fits and not any(map(NO_HEAD.search, words)):
         yield from (f"`{word}` makes it" for word in words if HEAD.search(word))
     yield from _shaped(tuple(tensor.shape), squashed, clues.given)
 

@@ -36,7 +36,7 @@ def feeds(live: Live, seen: Seen, source: Source, *, by_user: bool) -> Iterator[
     least = min(full, key=lambda one: one.values)
     shortest = min(training, key=lambda one: one.values / max(one.samples, 1))
     length = _length(source, given) if arrives == given else UNKNOWN
-    lone = _lone(training, seen.sizes, arrives)
+    lone = _lone(training, arrives)
     yield Feed(
         where,
         Setting(arrives, where),
@@ -62,8 +62,8 @@ def _size(one: Application, sizes: list[int]) -> int:
 def _arrives(full: list[Application], given: int) -> int:
     """How many samples a layer gets at a time.
 
-    That is what the loader gives, unless all layers get more (a batch of sets or sequences that are taken apart),
-    or one gets the batch in parts.
+    That is what the loader gives, unless all layers get more (sets or sequences that are taken apart), or one
+    gets the batch in parts.
     """
     layers: dict[int, list[Application]] = {}
     for one in full:
@@ -80,11 +80,13 @@ def _arrives(full: list[Application], given: int) -> int:
     return min(parts, default=given)
 
 
-def _lone(training: list[Application], sizes: list[int], arrives: int) -> int:
-    """The number of a batch that has one sample among larger ones, and reached a layer; 0 where none did."""
+def _lone(training: list[Application], arrives: int) -> int:
+    """The number of a batch of which one sample reaches a layer that else gets more; 0 if there is none."""
     if arrives < 2:
         return 0
-    return next((one.batch for one in training if one.raises or _size(one, sizes) == 1), 0)
+    larger = {id(one.module) for one in training if one.samples > 1}
+    lone = (one for one in training if one.raises or (one.samples == 1 and id(one.module) in larger))
+    return next((one.batch for one in lone), 0)
 
 
 def _single(live: Live, one: Application) -> Step | None:

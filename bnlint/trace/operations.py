@@ -15,7 +15,7 @@ _WORDS: Final[dict[Kind, str]] = {
     "activation": """
         relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid
         hardtanh softplus softsign tanh sigmoid logsigmoid threshold tanhshrink hardshrink
-        softshrink glu softmin expit
+        softshrink glu softmin expit log_sigmoid erf
     """,
     "batchnorm": "batch_norm native_batch_norm _native_batch_norm_legit cudnn_batch_norm",
     "norm": """
@@ -95,7 +95,7 @@ def named(func: Callable[..., Any]) -> str:
 
 def kind_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Kind:
     """The kind of a call of a function by this name."""
-    bare = name.removesuffix("_") if not name.endswith("__") else name
+    bare = name if name.endswith("__") else name.strip("_")
     found = KINDS.get(name) or KINDS.get(bare)
     if found is not None:
         return found

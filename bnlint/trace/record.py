@@ -31,6 +31,9 @@ BY_LAYER: Final = ("input", "running_mean", "running_var", "weight", "bias", "tr
 BY_TORCH: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
 """The parameters of `F.batch_norm`, and of `torch.batch_norm`."""
 DEFAULTS: Final[dict[str, Any]] = {"training": False, "momentum": 0.1, "eps": 1e-5}
+SELF_MADE: Final = frozenset({"mul", "multiply", "mul_", "__mul__", "__rmul__", "where"})
+"""What activations are written with."""
+COMPARISONS: Final = frozenset({"gt", "ge", "lt", "le", "__gt__", "__ge__", "__lt__", "__le__", "sign"})
 SAMPLED: Final = 1024
 """So many values per channel are looked at where the statistics of a batch have to be computed."""
 
@@ -161,8 +164,10 @@ class Recorder(TorchFunctionMode):
             node.module, node.bias, node.made = self._weighted(args, kwargs, module)
         elif kind == "dropout":
             node.rate = _rate(args, kwargs, module)
-        elif kind == "multiply" and len(inputs) == 2:
-            _as_gate(node)
+        elif len(inputs) > 1:
+            _as_activation(node)
+        elif kind in {"multiply", "add"} and not _has_tensors(args, kwargs):
+            node.kind = "identity"  # all values are scaled or shifted alike
         return node
 
     def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Node, ...]:
@@ -327,18 +332,29 @@ def _rate(args: tuple[Any, ...], kwargs: dict[str, Any], module: nn.Module | Non
     return float(rate) if training and isinstance(rate, (int, float)) else 0.0
 
 
-def _as_gate(node: Node) -> None:
-    """Turn a product with one's own sigmoid (Swish), or the like, into the activation that it is."""
-    for value, gate in (node.inputs, node.inputs[::-1]):
-        if gate.kind == "activation" and value in _bent_from(gate):
-            node.kind, node.name, node.inputs = "activation", "silu", (value,)
+def _has_tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Is there a second tensor among the arguments, such as a learned scale?"""
+    values = (*args, *kwargs.values())
+    return sum(isinstance(value, Tensor) and value.dim() > 0 for value in values) > 1
+
+
+def _as_activation(node: Node) -> None:
+    """Turn what is computed from one value alone into an activation: x sigmoid(x), where(x > 0, x, 0.1 x)."""
+    if node.kind not in {"multiply", "concat"} or node.name not in SELF_MADE:
+        return
+    ways = [_bent_from(one) for one in node.inputs]
+    for source in ways[0]:
+        if all(source in way for way in ways):
+            bent = any(one.kind == "activation" for way in ways for one in way[: way.index(source)])
+            if bent or node.name == "where":
+                node.kind, node.name, node.inputs = "activation", "activation", (source,)
             return
 
 
 def _bent_from(node: Node) -> list[Node]:
-    """What a value is computed from by itself alone: scaled, shifted, and through activations."""
-    found = []
-    while len(node.inputs) == 1 and node.kind in {"activation", "multiply", "add"}:
+    """A value, and what it is computed from by itself alone: scaled, compared, through activations."""
+    found = [node]
+    while len(node.inputs) == 1 and (node.kind in {"activation", "identity"} or node.name in COMPARISONS):
         node = node.inputs[0]
         found.append(node)
     return found
