@@ -100,6 +100,8 @@ def check_state_dict(model: object, state: Mapping[str, object] | str | PathLike
     Raises `bnlint.checkpoint.CheckpointError`, a `ValueError`, for a file that cannot be read, and
     `TypeError` for what is neither.
     """
+    import sys
+
     from bnlint.checkpoints import report
 
-    return report(model, state)
+    return report(model, state, sys._getframe(1))  # noqa: SLF001

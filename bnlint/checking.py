@@ -67,21 +67,25 @@ def report(  # noqa: PLR0913
         raise TypeError(f"check takes an nn.Module, not {type(model).__name__}")
     with closing(shown(progress)) as tell:
         traced = examine(model, loader, Request(stage, forward, max_batches, tell, Origin(frame, *factories)))
-    facts, skipped = _with_state(traced.facts, state_dict, model)
+    facts, skipped = _with_state(traced.facts, state_dict, model, frame)
     view = View(lines=Sources().lines, about=about, base=os.getcwd(), version=__version__)
     found = tuple(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
     return Report(found, (*traced.skipped, *skipped), traced.checked, view, noun="BatchNorm layer")
 
 
 def _with_state(
-    facts: Facts, state: Mapping[str, Any] | str | os.PathLike[str] | None, model: Any
+    facts: Facts,
+    state: Mapping[str, Any] | str | os.PathLike[str] | None,
+    model: Any,
+    frame: FrameType | None,
 ) -> tuple[Facts, tuple[str, ...]]:
     """The facts, with what a state dict or a file lacks for the model."""
     if state is None:
         return facts, ()
-    from bnlint.checkpoint import facts_of, of_program, read
+    from bnlint.checkpoint import facts_of, of_program, placed, read
     from bnlint.trace.examine import unwrapped
 
     contents = read(state) if isinstance(state, (str, os.PathLike)) else of_program(state)
     held, skipped = facts_of(contents, unwrapped(model))
-    return replace(facts, lacking=(*facts.lacking, *held.lacking)), skipped
+    lacking = held.lacking if frame is None else placed(held, frame).lacking
+    return replace(facts, lacking=(*facts.lacking, *lacking)), skipped

@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bnlint import __version__, config
-from bnlint.checkpoint import CheckpointError, Contents, facts_of, of_program, read
+from bnlint.checkpoint import CheckpointError, Contents, facts_of, of_program, placed, read
 from bnlint.checkpoint.folders import checkpoints_in
 from bnlint.pipeline import about
 from bnlint.report import Report, View
 from bnlint.rule import judge, of_engine
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from bnlint.finding import Finding
 
 ENGINE = "C"
@@ -23,8 +25,13 @@ Progress = Callable[[float, str], None]
 """Is told which part is done, and what is looked at now."""
 
 
-def report(model: Any, state: Mapping[str, Any] | str | os.PathLike[str]) -> Report:
-    """Judge one state dict or file, beside a model if there is one. Raises `CheckpointError`, `TypeError`."""
+def report(
+    model: Any, state: Mapping[str, Any] | str | os.PathLike[str], frame: FrameType | None = None
+) -> Report:
+    """Judge one state dict or file, beside a model if there is one; `frame` is the code that asks.
+
+    Raises `CheckpointError`, `TypeError`.
+    """
     if model is not None and not hasattr(model, "named_modules"):
         raise TypeError(f"the model is no torch.nn.Module, but of type {type(model).__name__}")
     if isinstance(state, Mapping):
@@ -33,7 +40,7 @@ def report(model: Any, state: Mapping[str, Any] | str | os.PathLike[str]) -> Rep
         contents = read(state)
     else:
         raise TypeError(f"a state dict or a path was expected, not {type(state).__name__}")
-    return _report(*_judged(contents, model, config.here(None, None)))
+    return _report(*_judged(contents, model, config.here(None, None), frame))
 
 
 def of_files(
@@ -62,10 +69,12 @@ def of_files(
 
 
 def _judged(
-    contents: Contents, model: Any, settings: config.Settings
+    contents: Contents, model: Any, settings: config.Settings, frame: FrameType | None = None
 ) -> tuple[list[Finding], list[str], int]:
     """The findings about a checkpoint, what was skipped, and whether it holds anything to look at."""
     facts, skipped = facts_of(contents, model)
+    if frame is not None:
+        facts = placed(facts, frame)
     empty = () if contents.states else (f"{contents.path}: holds no state dict of a model",)
     found = list(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
     return found, [*contents.skipped, *skipped, *empty], int(bool(contents.states))

@@ -270,7 +270,7 @@ class Unregistered:
 
     layer: Layer
     owner: str
-    held: Literal["list", "dict", "tuple", "closure", "forward"]
+    held: Literal["list", "dict", "tuple", "object", "closure", "forward"]
     holder: Where | None = None
 
 

@@ -1925,7 +1925,8 @@ EVERYTHING = Facts(
         TestFixedTrainingFlag.HANDWRITTEN,
     ),
     unregistered=tuple(
-        Unregistered(norm(), "Net", held, at(5)) for held in ("list", "tuple", "dict", "closure", "forward")
+        Unregistered(norm(), "Net", held, at(5))
+        for held in ("list", "tuple", "dict", "object", "closure", "forward")
     ),
     forwards=tuple(
         replace(forward, batchnorm=batchnorm, dropout="yes")

@@ -6,7 +6,7 @@ numbers for each channel: a file may be larger than memory.
 
 from bnlint.checkpoint.contents import Contents, of_program, read
 from bnlint.checkpoint.errors import CheckpointError
-from bnlint.checkpoint.judged import facts_of
+from bnlint.checkpoint.judged import facts_of, placed
 from bnlint.checkpoint.states import State
 
-__all__ = ["CheckpointError", "Contents", "State", "facts_of", "of_program", "read"]
+__all__ = ["CheckpointError", "Contents", "State", "facts_of", "of_program", "placed", "read"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 from bnlint.checkpoint.contents import Contents
@@ -25,6 +27,22 @@ def facts_of(contents: Contents, model: Any = None) -> tuple[Facts, tuple[str, .
     if model is not None:
         missing, skipped = _against(contents, model)
     return Facts(statistics=tuple(statistics), lacking=tuple(missing)), skipped
+
+
+def placed(facts: Facts, frame: FrameType) -> Facts:
+    """Facts about a state dict that no file holds stand where a program hands it over."""
+
+    def there(layer: Layer) -> Layer:
+        if not layer.where.filename.startswith("<"):
+            return layer
+        where = Where(frame.f_code.co_filename, frame.f_lineno or 1, module=layer.where.module)
+        return replace(layer, where=where)
+
+    return replace(
+        facts,
+        statistics=tuple(replace(one, norm=there(one.norm)) for one in facts.statistics),
+        lacking=tuple(replace(one, norm=there(one.norm)) for one in facts.lacking),
+    )
 
 
 def _statistics(contents: Contents, state: State) -> Iterator[Statistics]:

@@ -119,6 +119,8 @@ def summary(
     """The closing line: how much was found, and in how much; `known` is what a baseline hides."""
     files = count(checked, noun)
     hidden = f"; {known} more in the baseline" if known else ""
+    if not findings and not checked and noun != "file":
+        return f"There is no {noun} to check.\n"
     if not findings:
         hidden = f"; {count(known, 'finding')} in the baseline" if known else ""
         return view.paint("All clear", "good") + f": {files} checked{hidden}.\n"

@@ -80,6 +80,7 @@ HOLDERS: Final = {
     "list": ("stands in a plain list of", "wrap the list in `nn.ModuleList`"),
     "tuple": ("stands in a plain tuple of", "wrap it in `nn.ModuleList`"),
     "dict": ("stands in a plain dict of", "wrap the dict in `nn.ModuleDict`"),
+    "object": ("is held by an object that is no module, in", "make it an attribute of the module"),
     "closure": ("is hidden in a closure of", "make it an attribute of the module"),
 }
 

@@ -71,17 +71,19 @@ def check(facts: Facts, foreign: float) -> Iterator[Claim]:
     for norm in facts.norms:
         match norm.value("momentum"):
             case float(momentum) if foreign <= momentum < 1 and norm.value("track_running_stats") is True:
-                yield _claim(norm, momentum)
+                yield _claim(norm, momentum, foreign)
 
 
-def _claim(norm: Layer, momentum: float) -> Claim:
+def _claim(norm: Layer, momentum: float, foreign: float) -> Claim:
     setting = norm.arguments["momentum"]
     message = (
         f"`momentum={momentum:g}` of {norm.cls} is the weight of the new batch in PyTorch, so the running "
         f"statistics hold little else; what TensorFlow and Keras call {momentum:g} is {1 - momentum:.4g} "
         f"here."
     )
-    return Claim(setting.where, message, setting.evidence)
+    live = norm.where.module is not None
+    measured = {"momentum": momentum, "threshold": foreign} if live else None
+    return Claim(setting.where, message, setting.evidence, measured=measured)
 
 
 MOMENTA = (0.9, 0.1)

@@ -86,7 +86,9 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
             case Setting(value=bool()):
                 pass
             case Setting(value=int() | float() as eps) as setting if eps >= large or eps <= 0:
-                yield Claim(setting.where, _message(norm, setting, eps), setting.evidence)
+                live = norm.where.module is not None
+                measured = {"eps": eps, "threshold": large} if live else None
+                yield Claim(setting.where, _message(norm, setting, eps), setting.evidence, measured=measured)
     for number, statistics in enumerate(facts.statistics):
         claim = _swamped(statistics, first=number == 0)
         if claim is not None:

@@ -96,7 +96,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isnan
+from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,8 +158,10 @@ def _normalised(one: Statistics) -> tuple[float, float] | None:
     """
     eps = one.norm.value("eps")
     lengths = {len(values) for values in (one.mean, one.var, one.seen_mean, one.seen_var)}
-    if not one.seen_mean or not isinstance(eps, float) or len(lengths) > 1 or min(one.var) < 0:
+    if not one.seen_mean or not isinstance(eps, float) or len(lengths) > 1:
         return None
+    if not all(map(isfinite, (*one.mean, *one.var, *one.seen_mean, *one.seen_var))) or min(one.var) < 0:
+        return None  # that is BN407's
     every = zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True)
     channels = [channel for channel in every if channel[3] > ROUNDING * channel[2] ** 2]
     if len(channels) < len(one.mean) / 2:
@@ -168,7 +170,7 @@ def _normalised(one: Statistics) -> tuple[float, float] | None:
         (((seen - mean) ** 2 + spread) / (var + eps)) ** 0.5 for mean, var, seen, spread in channels
     )
     deviation = median((spread / (var + eps)) ** 0.5 for _, var, _, spread in channels)
-    return None if isnan(size) or isnan(deviation) else (size, deviation)
+    return size, deviation
 
 
 def _claim(first: Statistics, what: str, value: float, limit: float, layers: tuple[int, int]) -> Claim:

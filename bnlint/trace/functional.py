@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from bnlint.facts import Computed, Layer, Setting
 from bnlint.trace.hidden import plain
 from bnlint.trace.layers import class_name
-from bnlint.trace.locate import called
 from bnlint.trace.modes import is_meant
 
 if TYPE_CHECKING:
@@ -87,5 +86,5 @@ def _inside(live: Live, owner: nn.Module, one: Application) -> Where:
     """The call of the function in the module's own code."""
     code = getattr(type(owner).forward, "__code__", None)
     if one.inner is not None and code is not None:
-        return called(one.inner, live.path(owner))
+        return live.places.calling(one.inner, live.path(owner))
     return live.places.built(live.path(owner) or "")

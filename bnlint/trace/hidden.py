@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from bnlint.facts import Unregistered
 from bnlint.trace.layers import class_name, is_batchnorm
-from bnlint.trace.locate import called
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +38,7 @@ def unregistered(live: Live, passes: list[Pass], *, ambient_grad: bool) -> Itera
             yield Unregistered(live.layer_at(one.module, where), class_name(owner), held, where)
         elif one.spot not in anew:
             anew.add(one.spot)
-            where = live.places.check if one.spot is None else called(one.spot)
+            where = live.places.calling(one.spot)
             how: Literal["forward", "closure"] = "forward" if len(places[one.spot]) > 1 else "closure"
             yield Unregistered(live.layer_at(one.module, where), _owner(live, one), how)
 
@@ -52,7 +51,10 @@ def _owner(live: Live, one: Application) -> str:
     return live.name
 
 
-def _holder(model: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str, Any] | None:
+Held = Literal["list", "tuple", "dict", "object"]
+
+
+def _holder(model: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str, Held] | None:
     """The module whose attribute holds a layer in a list, tuple or dict; the path there, and in what."""
     for module in model.modules():
         for name, value in vars(module).items():
@@ -63,23 +65,29 @@ def _holder(model: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str, Any] |
     return None
 
 
-def _held(value: Any, path: str, wanted: nn.Module, depth: int) -> tuple[str, str] | None:
-    if depth == 0 or not isinstance(value, (list, tuple, dict)):
+def _held(value: Any, path: str, wanted: nn.Module, depth: int) -> tuple[str, Held] | None:
+    """Where in a value that is no module a layer is, and what holds it."""
+    if depth == 0 or isinstance(value, (nn.Module, Tensor, type)):
         return None
-    kind = next(
-        name
-        for name in ("list", "tuple", "dict")
-        if isinstance(value, {"list": list, "tuple": tuple, "dict": dict}[name])
-    )
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, one in pairs:
+    how, parts = _parts(value)
+    for key, one in parts:
         if isinstance(one, nn.Module):
             for inner, module in one.named_modules():
                 if module is wanted:
-                    return f"{path}.{key}" + (f".{inner}" if inner else ""), kind
+                    return f"{path}.{key}" + (f".{inner}" if inner else ""), how
         elif (found := _held(one, f"{path}.{key}", wanted, depth - 1)) is not None:
             return found
     return None
+
+
+def _parts(value: Any) -> tuple[Held, list[tuple[Any, Any]]]:
+    """What a container, or an object of the user's, holds by name."""
+    if isinstance(value, dict):
+        return "dict", list(value.items())
+    if isinstance(value, (list, tuple)):
+        return ("list" if isinstance(value, list) else "tuple"), list(enumerate(value))
+    own = getattr(value, "__dict__", None)
+    return "object", list(own.items()) if isinstance(own, dict) and not callable(value) else []
 
 
 def plain_statistics(live: Live, passes: list[Pass]) -> Iterator[tuple[nn.Module, tuple[str, str], str]]:

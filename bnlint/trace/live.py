@@ -9,7 +9,7 @@ from torch import nn
 
 from bnlint.facts import Layer, Op, Setting
 from bnlint.trace.layers import class_name, layer
-from bnlint.trace.locate import Places, called
+from bnlint.trace.locate import Places
 
 if TYPE_CHECKING:
     from bnlint.facts import Chain, Kind
@@ -76,7 +76,7 @@ class Live:
         path = self.path(module)
         if path is not None and (spot is None or spot.contained):
             return self.places.built(path)
-        return self.places.check if spot is None else called(spot, path)
+        return self.places.calling(spot, path)
 
     def op(self, node: Node) -> Op:
         """An operation as a fact."""

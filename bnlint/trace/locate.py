@@ -21,6 +21,7 @@ from bnlint.trace.written import (
     class_in,
     descend,
     function_in,
+    is_written,
     last_word,
     parsed,
     source_of,
@@ -34,9 +35,13 @@ if TYPE_CHECKING:
     from bnlint.trace.spots import Spot
 
 
-def called(spot: Spot, module: str | None = None) -> Where:
-    """The call that a spot is at: exact from Python 3.11 on, before that its line."""
+def called(spot: Spot | None, module: str | None = None) -> Where | None:
+    """The call that a spot is at: exact from Python 3.11 on, before that its line; None in generated code."""
+    if spot is None:
+        return None
     filename = spot.code.co_filename
+    if not is_written(filename):
+        return None
     positions = getattr(spot.code, "co_positions", None)
     if positions is not None:
         row, end_row, column, end = _nth(positions(), spot.instruction // 2)
@@ -82,6 +87,13 @@ class Places:
         found = _assigned(type(module), name.partition(".")[0], None)
         return self.built(path) if found is None else found.where(path or None)
 
+    def calling(self, spot: Spot | None, module: str | None = None) -> Where:
+        """The call that a spot is at, or, where no file has it, the place that builds the module."""
+        found = called(spot, module)
+        if found is None:
+            found = replace(self.check, module=module) if module is None else self.built(module)
+        return found
+
     def feeding(self) -> Where:
         """The place that builds the loader."""
         return self._loader.where() if self._loader is not None else self.check
@@ -117,11 +129,17 @@ def _assigned(cls: type, name: str, child: object) -> Expression | None:
                 for value in values
                 if isinstance(value, ast.Call) and last_word(value.func) == type(child).__name__
             ]
-        if len(values) == 1:
+        if len(values) == 1 and not _makes_another(values[0], child):
             return Expression(values[0], filename)
         if values:
             return None
     return None
+
+
+def _makes_another(value: ast.expr, child: object) -> bool:
+    """Does an expression build a layer of another class than the one that stands there now?"""
+    name = last_word(value.func) if isinstance(value, ast.Call) else ""
+    return isinstance(child, nn.Module) and hasattr(nn, name) and name != type(child).__name__
 
 
 def _returned(factory: Any) -> Expression | None:

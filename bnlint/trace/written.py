@@ -38,6 +38,11 @@ def span(node: ast.expr | ast.stmt, filename: str, module: str | None = None) ->
     return Where(filename, node.lineno, node.col_offset + 1, end_row, end + 1, module=module)
 
 
+def is_written(filename: str) -> bool:
+    """Has somebody written this, in a file or in a cell of a notebook? Some code is generated."""
+    return os.path.isfile(filename) or "ipykernel" in filename or filename.startswith("<ipython")
+
+
 @lru_cache(maxsize=64)
 def parsed(filename: str) -> ast.Module | None:
     """The syntax tree of a file; None where there is none to be read."""
