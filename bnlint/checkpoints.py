@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bnlint import __version__, config
-from bnlint.checkpoint import CheckpointError, Contents, facts_of, of_program, read
+from bnlint.checkpoint import CheckpointError, Contents, contents_of, facts_of, read
 from bnlint.checkpoint.folders import checkpoints_in
 from bnlint.pipeline import about
 from bnlint.report import Report, View
@@ -27,13 +27,7 @@ def report(model: Any, state: Mapping[str, Any] | str | os.PathLike[str]) -> Rep
     """Judge one state dict or file, beside a model if there is one. Raises `CheckpointError`, `TypeError`."""
     if model is not None and not hasattr(model, "named_modules"):
         raise TypeError(f"the model is no torch.nn.Module, but of type {type(model).__name__}")
-    if isinstance(state, Mapping):
-        contents = of_program(state)
-    elif isinstance(state, (str, os.PathLike)):
-        contents = read(state)
-    else:
-        raise TypeError(f"a state dict or a path was expected, not {type(state).__name__}")
-    return _report(*_judged(contents, model, config.here(None, None)))
+    return _report(*_judged(contents_of(state), model, config.here(None, None)))
 
 
 def of_files(
@@ -66,9 +60,8 @@ def _judged(
 ) -> tuple[list[Finding], list[str], int]:
     """The findings about a checkpoint, what was skipped, and whether it holds anything to look at."""
     facts, skipped = facts_of(contents, model)
-    empty = () if contents.states else (f"{contents.path}: holds no state dict of a model",)
     found = list(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
-    return found, [*contents.skipped, *skipped, *empty], int(bool(contents.states))
+    return found, list(skipped), int(bool(contents.states))
 
 
 def _report(findings: list[Finding], skipped: list[str], checked: int) -> Report:

@@ -271,7 +271,7 @@ def test_a_state_dict_is_read_before_anything_runs():
 
 def test_what_holds_no_state_dict_is_said():
     report = bnlint.check(Net(), images(), state_dict={"epoch": 3})
-    assert (codes(report), report.skipped) == ([], ("the mapping: holds no state dict of a model",))
+    assert (codes(report), report.skipped) == ([], ("state dict: holds no state dict of a model",))
 
 
 # how far it has come
@@ -581,7 +581,7 @@ def test_a_check_inside_a_check():
     report = bnlint.check(net, loader, max_batches=2)
     assert (codes(report), report.checked, report.skipped) == ([], 1, ())
     training, evaluating = ["BN203", "BN301", "BN404"], ["BN101", "BN203", "BN404"]
-    assert LOG == [training, training, evaluating, evaluating]
+    assert [training, training, evaluating, evaluating] == LOG
     assert before.differences(Fingerprint(net, loader)) == []
 
 
