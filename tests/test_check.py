@@ -537,7 +537,9 @@ def test_a_wrapped_model_is_looked_at_inside(wrap, forward):
     net = Net(momentum=0.99)
     wrapped, loader = wrap(net), images()
     before = Fingerprint(net, loader)
-    report = bnlint.check(wrapped, loader, forward=forward)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = bnlint.check(wrapped, loader, forward=forward)
     assert [(one.code, one.where.module) for one in report] == [("BN404", "bn")]
     assert (report.checked, report.skipped) == (1, ())
     assert before.differences(Fingerprint(net, loader)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,7 +64,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _eagerly() -> Iterator[None]:
-    """Compiled code is run as it is written."""
+    """Compiled code is run as it is written, and nobody is warned of the hooks that see it run."""
+    warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
     stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
     if stance is None:  # before torch 2.6
         yield
