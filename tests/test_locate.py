@@ -394,7 +394,7 @@ BUILT = {
                 else:
                     self.bn = nn.BatchNorm2d(8)
         def run(check):
-            return ⟦⟧check(Net())
+            return check(⟦Net()⟧)
         """,
     ),
     "a class in a function": (

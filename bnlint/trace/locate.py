@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -44,16 +45,35 @@ class Expression:
 def span(node: ast.expr | ast.stmt, filename: str, module: str | None = None) -> Where:
     """The place of a node; columns count characters from 1."""
     end_row, end = node.end_lineno or node.lineno, node.end_col_offset or 0
-    return Where(filename, node.lineno, node.col_offset + 1, end_row, end + 1, module=module)
+    return _counted(filename, node.lineno, node.col_offset, end_row, end, module)
+
+
+def _counted(  # noqa: PLR0913, PLR0917
+    filename: str, row: int, column: int, end_row: int, end: int, module: str | None
+) -> Where:
+    """A place of which Python gives the columns in bytes of UTF-8, from 0."""
+    first, last = _characters(filename, row, column), _characters(filename, end_row, end)
+    return Where(filename, row, first + 1, end_row, last + 1, module=module)
+
+
+def _characters(filename: str, row: int, column: int) -> int:
+    """How many characters the first bytes of a line are."""
+    lines = linecache.getlines(filename)
+    line = lines[row - 1] if row <= len(lines) else ""
+    return column if line.isascii() else len(line.encode()[:column].decode(errors="replace"))
+
+
+def parsed(filename: str) -> ast.Module | None:
+    """The syntax tree of a file, or of a cell of a notebook; None where there is none to be read."""
+    linecache.checkcache(filename)
+    return _tree("".join(linecache.getlines(filename)), filename)
 
 
 @lru_cache(maxsize=64)
-def parsed(filename: str) -> ast.Module | None:
-    """The syntax tree of a file; None where there is none to be read."""
+def _tree(text: str, filename: str) -> ast.Module | None:
     try:
-        with open(filename, "rb") as file:
-            return ast.parse(file.read(), filename)
-    except (OSError, SyntaxError, ValueError):
+        return ast.parse(text, filename) if text else None
+    except (SyntaxError, ValueError):
         return None
 
 
@@ -64,7 +84,7 @@ def called(spot: Spot, module: str | None = None) -> Where:
     if positions is not None:
         row, end_row, column, end = _nth(positions(), spot.instruction // 2)
         if row and end_row and column is not None and end is not None:
-            return Where(filename, row, column + 1, end_row, end + 1, module=module)
+            return _counted(filename, row, column, end_row, end, module)
     return Where(filename, spot.row, module=module)
 
 
@@ -132,12 +152,12 @@ def _descend(found: Expression, parts: list[str]) -> Expression:
 def _element(node: ast.expr, part: str) -> ast.expr | None:
     """The element of a container that is called `part`."""
     match node:
-        case ast.Call(func=func, args=args) if _last(func) in CONTAINERS:
-            if len(args) == 1 and isinstance(args[0], (ast.List, ast.Tuple, ast.Dict, ast.Call)):
-                inner = _element(args[0], part)
-                if inner is not None or not isinstance(args[0], ast.Call):
-                    return inner
-            return _at(args, part)
+        case ast.Call(func=func, args=[inner], keywords=[]) if _last(func) in CONTAINERS:
+            found = None if isinstance(inner, ast.Starred) else _element(inner, part)
+            return _at([inner], part) if found is None else found
+        case ast.Call(func=func, args=args, keywords=keywords) if _last(func) in CONTAINERS:
+            named = [one.value for one in keywords if one.arg == part]
+            return named[0] if named else _at(args, part)
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
             pairs = [one.elts for one in elements if isinstance(one, ast.Tuple) and len(one.elts) == 2]
             named = [value for key, value in pairs if isinstance(key, ast.Constant) and key.value == part]
@@ -146,15 +166,25 @@ def _element(node: ast.expr, part: str) -> ast.expr | None:
             for key, value in zip(keys, values, strict=True):
                 if isinstance(key, ast.Constant) and str(key.value) == part:
                     return value
+        case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element) if part.isdecimal():
+            return element
+        case ast.BinOp(left=ast.List(elts=elements), op=ast.Mult()) if part.isdecimal() and elements:
+            return _at(elements, str(int(part) % len(elements)))
     return None
 
 
 def _at(elements: list[ast.expr], part: str) -> ast.expr | None:
-    """The element with this number, where all before it are single ones."""
-    if not part.isdecimal() or int(part) >= len(elements):
+    """The element with this number, where all before it are single ones; the last one may be unpacked."""
+    if not part.isdecimal():
         return None
-    before = elements[: int(part) + 1]
-    return None if any(isinstance(one, ast.Starred) for one in before) else before[-1]
+    number = int(part)
+    unpacked = next((index for index, one in enumerate(elements) if isinstance(one, ast.Starred)), None)
+    if unpacked is None or number < unpacked:
+        return elements[number] if number < len(elements) else None
+    last = elements[unpacked]
+    if unpacked < len(elements) - 1 or not isinstance(last, ast.Starred):
+        return None
+    return _element(last.value, str(number - unpacked))
 
 
 def _last(func: ast.expr) -> str:
@@ -167,9 +197,8 @@ def _assigned(cls: type, name: str, child: object) -> Expression | None:
     for base in cls.__mro__:
         if base is nn.Module:
             return None
-        filename = _file(base)
-        node = None if filename is None else _class(filename, base.__qualname__)
-        if filename is None or node is None:
+        filename, node = _defined(base)
+        if node is None:
             continue
         values = [value for target, value in _attributes(node) if target == name]
         if len(values) > 1:
@@ -185,6 +214,26 @@ def _assigned(cls: type, name: str, child: object) -> Expression | None:
     return None
 
 
+def _defined(cls: type) -> tuple[str, ast.ClassDef | None]:
+    """The file that defines a class of the user's, and the definition; None where it cannot be read."""
+    for filename in _files(cls):
+        tree = parsed(filename)
+        node = None if tree is None else _class(tree, cls.__qualname__)
+        if node is not None:
+            return filename, node
+    return "", None
+
+
+def _files(cls: type) -> Iterator[str]:
+    """Where a class may be defined: a notebook's cell or what was executed is known to its functions alone."""
+    codes = (getattr(inspect.unwrap(one), "__code__", None) for one in vars(cls).values() if callable(one))
+    found = dict.fromkeys(code.co_filename for code in codes if code is not None)
+    yield from (name for name in found if not name.startswith(TORCH))
+    named = _file(cls)
+    if named is not None and named not in found:
+        yield named
+
+
 @lru_cache(maxsize=256)
 def _attributes(cls: ast.ClassDef) -> tuple[tuple[str, ast.expr], ...]:
     """What is assigned to attributes of self, or added by name."""
@@ -192,29 +241,47 @@ def _attributes(cls: ast.ClassDef) -> tuple[tuple[str, ast.expr], ...]:
 
 
 def _assignments(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    selves = {
+        node.args.args[0].arg
+        for node in ast.walk(cls)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.args.args
+    }
     for node in ast.walk(cls):
         match node:
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    if isinstance(target, ast.Attribute) and _is_self(target.value):
-                        yield target.attr, value
-            case ast.AnnAssign(target=ast.Attribute(value=holder, attr=attr), value=ast.expr() as value) if (
-                _is_self(holder)
-            ):
-                yield attr, value
+            case ast.Assign() | ast.AnnAssign(value=ast.expr()):
+                for target, value in _assigns(node):
+                    match target:
+                        case ast.Attribute(value=ast.Name(id=holder), attr=attr) if holder in selves:
+                            yield attr, value
             case ast.Call(
                 func=ast.Attribute(attr="add_module" | "register_module"),
                 args=[ast.Constant(value=str(name)), value],
             ):
                 yield name, value
             case ast.Call(
-                func=ast.Name(id="setattr"), args=[holder, ast.Constant(value=str(name)), value]
-            ) if _is_self(holder):
+                func=ast.Name(id="setattr"),
+                args=[ast.Name(id=holder), ast.Constant(value=str(name)), value],
+            ) if holder in selves:
                 yield name, value
 
 
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
+def _assigns(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The targets of an assignment, each with what it is given as far as that can be told."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            for target in targets:
+                yield from _unpacked(target, value)
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            yield target, value
+
+
+def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    match target, value:
+        case ast.Tuple(elts=targets), ast.Tuple(elts=values) if len(targets) == len(values):
+            for one, other in zip(targets, values, strict=True):
+                yield from _unpacked(one, other)
+        case _:
+            yield target, value
 
 
 def _file(thing: Any) -> str | None:
@@ -227,9 +294,8 @@ def _file(thing: Any) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _class(filename: str, qualname: str) -> ast.ClassDef | None:
+def _class(tree: ast.Module, qualname: str) -> ast.ClassDef | None:
     """The definition of a class by its qualified name; the last one where there are several."""
-    tree = parsed(filename)
     found: ast.AST | None = tree
     for name in qualname.split("."):
         if name == "<locals>" or found is None:
@@ -283,14 +349,20 @@ def _passed(caller: FrameType | None, position: int) -> Expression | None:
         and node.lineno <= row <= (node.end_lineno or 0)
         and _last(node.func) in {"check", "watch"}
     ]
-    if (
-        len(calls) != 1
-        or len(calls[0].args) <= position
-        or any(isinstance(one, ast.Starred) for one in calls[0].args)
-    ):
+    passed = _argument(calls[0], position, ("model", "loader")[position]) if len(calls) == 1 else None
+    if passed is None:
         return None
     scope = _function(filename, caller.f_code.co_firstlineno, caller.f_code.co_name) or tree
-    return _resolved(calls[0].args[position], scope, filename, caller.f_globals)
+    return _resolved(passed, scope, filename, caller.f_globals)
+
+
+def _argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
+    """What a call passes for a parameter, where that can be told."""
+    named = [one.value for one in call.keywords if one.arg == name]
+    if named:
+        return named[0]
+    several = any(isinstance(one, ast.Starred) for one in call.args[: position + 1])
+    return None if several or len(call.args) <= position else call.args[position]
 
 
 def _resolved(
@@ -322,21 +394,9 @@ def _variables(scope: ast.AST, *, deep: bool = True) -> Iterator[tuple[str, ast.
     """What is assigned to names."""
     nodes = ast.walk(scope) if deep else iter(getattr(scope, "body", ()))
     for node in nodes:
-        match node:
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    yield from _unpacked(target, value)
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield name, value
-
-
-def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    match target, value:
-        case ast.Name(id=name), _:
-            yield name, value
-        case ast.Tuple(elts=targets), ast.Tuple(elts=values) if len(targets) == len(values):
-            for one, other in zip(targets, values, strict=True):
-                yield from _unpacked(one, other)
+        for target, value in _assigns(node):
+            if isinstance(target, ast.Name):
+                yield target.id, value
 
 
 def _function(filename: str, row: int, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
@@ -360,6 +420,5 @@ def _asked(origin: Origin) -> Where:
     if code is not None:
         return Where(code.co_filename, code.co_firstlineno)
     cls = origin.model if isinstance(origin.model, type) else type(origin.model)
-    filename = _file(cls)
-    node = None if filename is None else _class(filename, cls.__qualname__)
-    return Where(filename or f"<{cls.__module__}>", node.lineno if node is not None else 1)
+    filename, node = _defined(cls)
+    return Where(filename or _file(cls) or f"<{cls.__module__}>", node.lineno if node is not None else 1)
