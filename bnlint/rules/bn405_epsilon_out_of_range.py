@@ -82,16 +82,16 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
             case Setting(value=int() | float() as eps) as setting if eps >= large or eps <= 0:
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence)
     for statistics in facts.statistics:
-        claim = _swamped(statistics)
+        claim = _swamped(statistics, large)
         if claim is not None:
             yield claim
 
 
-def _swamped(found: Statistics) -> Claim | None:
-    """The claim about an eps that is larger than the variances of most channels; dead channels have none."""
+def _swamped(found: Statistics, large: float) -> Claim | None:
+    """The claim about an eps below `large` that most channels' variances are below; dead channels have none."""
     eps = found.norm.value("eps")
     variances = sorted(found.var if found.evaluated == "yes" else found.seen_var)
-    if isinstance(eps, bool) or not isinstance(eps, float) or len(variances) < LEAST:
+    if isinstance(eps, bool) or not isinstance(eps, float) or eps >= large or len(variances) < LEAST:
         return None
     median = variances[len(variances) // 2]
     if not 0 < median < eps or variances[-1] == 0:

@@ -21,9 +21,10 @@ from torch import nn
 from bnlint.finding import Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import CodeType, FrameType
 
+    from bnlint.facts import Setting
     from bnlint.trace.nodes import Spot
 
 TORCH: Final = os.path.dirname(torch.__file__) + os.sep
@@ -120,6 +121,31 @@ class Places:
             return found.where(path)
         return replace(self.check, module=path)
 
+    def built_by_model(self, path: str) -> Where | None:
+        """The place where the model's own code builds the layer at this path, or a block around it."""
+        found = self._within([], path.split("."))
+        return None if found is None else found.where(path)
+
+    def passed(self, path: str, cls: str, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """Those settings of the layer at a path that its call passes, with their places.
+
+        `cls` is the class as torch calls it, and the settings come in the order of its parameters: by position
+        only what is called by this name passes them. A constant that is not what the layer has is none of it.
+        """
+        found = self._expression(path)
+        call = None if found is None else found.node
+        if found is None or not isinstance(call, ast.Call) or _last(call.func) in CONTAINERS:
+            return {}
+        result = {}
+        for index, (name, setting) in enumerate(settings.items()):
+            position = index if _last(call.func) == cls else len(call.args)
+            argument = _argument(call, position, name)
+            if argument is None or (isinstance(argument, ast.Constant) and argument.value != setting.value):
+                continue
+            place = span(argument, found.filename, path)
+            result[name] = replace(setting, where=place, position=index if argument in call.args else None)
+        return result
+
     def feeding(self) -> Where:
         """The place that builds the loader."""
         return self._loader.where() if self._loader is not None else self.check
@@ -127,16 +153,15 @@ class Places:
     def _expression(self, path: str) -> Expression | None:
         """The innermost expression that is known to build what stands at a path."""
         parts = path.split(".") if path else []
-        for depth in range(len(parts) - 1, -1, -1):
-            owner = self._modules.get(".".join(parts[:depth]))
-            made = (
-                None
-                if owner is None
-                else _assigned(type(owner), parts[depth], self._modules.get(".".join(parts[: depth + 1])))
-            )
-            if made is not None:
-                return _descend(made, parts[depth + 1 :])
-        return None if self._root is None else _descend(self._root, parts)
+        owners = ((parts[:depth], parts[depth:]) for depth in range(len(parts) - 1, -1, -1))
+        made = next(filter(None, (self._within(*one) for one in owners)), None)
+        return made if made is not None or self._root is None else _descend(self._root, parts)
+
+    def _within(self, owner: list[str], parts: list[str]) -> Expression | None:
+        """What the class of the module at the path `owner` assigns to what stands below it."""
+        holder, child = self._modules.get(".".join(owner)), self._modules.get(".".join([*owner, parts[0]]))
+        made = None if holder is None else _assigned(type(holder), parts[0], child)
+        return None if made is None else _descend(made, parts[1:])
 
 
 def _descend(found: Expression, parts: list[str]) -> Expression:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bnlint.facts import Answer3
+    from bnlint.finding import Where
     from bnlint.trace.live import Live
     from bnlint.trace.nodes import Node
     from bnlint.trace.record import Application, Pass
@@ -74,7 +76,8 @@ def answers(live: Live, seen: Pass, given: list[Tensor], targets: list[Any]) -> 
             continue
         where = live.norm(last.call.module).where
         why = [Step(where, text) for text in _reasons(live, path, tensor, node, given, targets)]
-        yield Answer(live.name, live.written(last.call.module, last.spot), live.chain(node), tuple(why[:2]))
+        where = live.ending(last.call.module) or live.written(last.call.module, last.spot)
+        yield Answer(live.name, where, live.chain(node), tuple(why[:2]))
 
 
 BEHIND: Final = MOVES - {"pool"} | {"resample", "softmax", "activation"}
@@ -183,38 +186,44 @@ def shared(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Shared]:
             continue
         state = frozen(several[0].call, evaluated=evaluated)
         norm = live.norm(module)
-        holder = _repeating(live, module)
-        if holder is not None:
-            yield Shared(norm, norm.where, "repeated", container=type(holder).__name__, frozen=state)
+        again = _repeated(live, module)
+        if again is not None:
+            holder, where = again
+            yield Shared(norm, where, "repeated", container=type(holder).__name__, frozen=state)
         elif (fed := _two_feeders(several)) is not None:
-            feeders = tuple(live.op(node) for node in fed)
+            feeders = tuple(live.op(node) for node, _ in fed)
             steps = tuple(Step(op.where, f"{op.name} feeds it here") for op in feeders)
-            yield Shared(norm, norm.where, "applied", feeders, frozen=state, evidence=steps)
+            where = live.written(module, fed[1][1].call.spot)
+            yield Shared(norm, where, "applied", feeders, frozen=state, evidence=steps)
 
 
-def _two_feeders(several: list[Node]) -> tuple[Node, Node] | None:
-    """Two layers of which both feed it; None where one may be the same as the other."""
-    fed = [_feeder(node) for node in several]
+def _two_feeders(several: list[Node]) -> tuple[tuple[Node, Node], tuple[Node, Node]] | None:
+    """Two layers that both feed it, each with where it does; None where one may be the same as the other."""
     made = [
-        node
-        for node in fed
-        if node is not None and node.kind in {"conv", "linear"} and node.module is not None
+        (before, node)
+        for node in several
+        if (before := _feeder(node)) is not None
+        and before.kind in {"conv", "linear"}
+        and before.module is not None
     ]
     if len(made) != len(several):
         return None
-    other = next((node for node in made if node.module is not made[0].module), None)
+    other = next((one for one in made if one[0].module is not made[0][0].module), None)
     return None if other is None else (made[0], other)
 
 
-def _repeating(live: Live, module: nn.Module) -> nn.Module | None:
-    """A container that holds the layer, or a module with it, more than once."""
-    for holder in live.model.modules():
+def _repeated(live: Live, module: nn.Module) -> tuple[nn.Module, Where] | None:
+    """A container that holds the layer, or a module with it, more than once, and where for the second time."""
+    for path, holder in live.model.named_modules():
         if isinstance(holder, (nn.Sequential, nn.ModuleList)):
-            children = list(holder._modules.values())  # noqa: SLF001
-            for child in {id(one): one for one in children if one is not None}.values():
-                twice = sum(one is child for one in children) > 1
-                if twice and any(inner is module for inner in child.modules()):
-                    return holder
+            names: dict[int, list[str]] = {}
+            for name, child in holder._modules.items():  # noqa: SLF001
+                if child is not None and any(inner is module for inner in child.modules()):
+                    names.setdefault(id(child), []).append(f"{path}.{name}" if path else name)
+            twice = next((several for several in names.values() if len(several) > 1), None)
+            if twice is not None:
+                where = live.places.built(twice[1])
+                return holder, replace(where, module=live.path(module))
     return None
 
 
