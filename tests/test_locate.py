@@ -308,6 +308,63 @@ BUILT = {
                 self.body = ⟦nn.Sequential(*some(), nn.BatchNorm2d(8))⟧
         """,
     ),
+    "a list that is filled": (
+        "norms.1",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.norms, self.convs = nn.ModuleList(), nn.ModuleList([])
+                for _ in range(2):
+                    self.convs.append(nn.Conv2d(8, 8, 3))
+                    self.norms.append(⟦nn.BatchNorm2d(8)⟧)
+        """,
+    ),
+    "blocks of a list that is filled": (
+        "layers.1.1",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = []
+                for _ in range(2):
+                    self.layers.append(nn.Sequential(nn.ReLU(), ⟦nn.BatchNorm2d(8)⟧))
+        """,
+    ),
+    "a list that is filled in two ways": (
+        "layers.1",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = ⟦nn.ModuleList()⟧
+                self.layers.append(nn.Conv2d(8, 8, 3))
+                self.layers.append(nn.BatchNorm2d(8))
+        """,
+    ),
+    "added to a part": (
+        "body.bn",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.bn = nn.BatchNorm2d(4)
+                self.body = nn.Sequential()
+                self.body.add_module("conv", nn.Conv2d(3, 8, 3))
+                self.body.add_module("bn", ⟦nn.BatchNorm2d(8)⟧)
+        """,
+    ),
+    "set in a dict": (
+        "norms.b",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.norms = nn.ModuleDict()
+                self.norms["a"] = nn.BatchNorm2d(4)
+                self.norms["b"] = ⟦nn.BatchNorm2d(8)⟧
+        """,
+    ),
     "a list of a loop": (
         "body.1",
         """

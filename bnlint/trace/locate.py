@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TORCH: Final = os.path.dirname(torch.__file__) + os.sep
 CONTAINERS: Final = {"Sequential", "ModuleList", "ModuleDict", "OrderedDict", "list", "tuple", "dict"}
+ADDING: Final = {"add_module", "register_module"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,10 @@ class Places:
         """What the class of the module at the path `owner` assigns to what stands below it."""
         holder, child = self._modules.get(".".join(owner)), self._modules.get(".".join([*owner, parts[0]]))
         made = None if holder is None else _assigned(type(holder), parts[0], child)
-        return None if made is None else _descend(made, parts[1:])
+        if holder is None or made is None:
+            return None
+        added = _added(type(holder), parts[0], parts[1]) if len(parts) > 1 and _is_empty(made.node) else None
+        return _descend(made, parts[1:]) if added is None else _descend(added, parts[2:])
 
 
 def _descend(found: Expression, parts: list[str]) -> Expression:
@@ -172,6 +176,42 @@ def _descend(found: Expression, parts: list[str]) -> Expression:
             break
         found = Expression(inner, found.filename)
     return found
+
+
+def _is_empty(node: ast.expr) -> bool:
+    """Is this a container that is filled later?"""
+    match node:
+        case ast.List(elts=[]) | ast.Dict(keys=[]) | ast.Call(args=[], keywords=[]):
+            return True
+        case ast.Call(func=func, args=[inner], keywords=[]):
+            return _last(func) in CONTAINERS and _is_empty(inner)
+    return False
+
+
+def _added(cls: type, name: str, part: str) -> Expression | None:
+    """What is added to `self.name` as `part`: under this name, or by the only `append` that there is."""
+    filename, node = next(filter(lambda found: found[1], map(_defined, cls.__mro__)), ("", None))
+    if node is None:
+        return None
+    appended, named = [], []
+    for one in ast.walk(node):
+        match one:
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr=attr), attr=how), args=args) if (
+                attr == name
+            ):
+                if how == "append" and len(args) == 1:
+                    appended.append(args[0])
+                elif how in ADDING and len(args) == 2 and _is_constant(args[0], part):
+                    named.append(args[1])
+            case ast.Assign(targets=[ast.Subscript(value=ast.Attribute(attr=attr), slice=key)], value=value):
+                if attr == name and _is_constant(key, part):
+                    named.append(value)
+    found = named or (appended if part.isdecimal() else [])
+    return Expression(found[0], filename) if len(found) == 1 else None
+
+
+def _is_constant(node: ast.expr, value: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == value
 
 
 def _element(node: ast.expr, part: str) -> ast.expr | None:
@@ -279,9 +319,9 @@ def _assignments(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
                         case ast.Attribute(value=ast.Name(id=holder), attr=attr) if holder in selves:
                             yield attr, value
             case ast.Call(
-                func=ast.Attribute(attr="add_module" | "register_module"),
+                func=ast.Attribute(value=ast.Name(id=holder), attr=how),
                 args=[ast.Constant(value=str(name)), value],
-            ):
+            ) if holder in selves and how in ADDING:
                 yield name, value
             case ast.Call(
                 func=ast.Name(id="setattr"),
