@@ -48,6 +48,18 @@ SLICES: Final = frozenset(
     {"__getitem__", "select", "unbind", "chunk", "split", "narrow", "index_select", "tensor_split"}
 )
 
+FORMED: Final = frozenset({"view_as", "reshape_as", "expand_as", "type_as"})
+"""What takes the form of another tensor, and none of its values."""
+FRESH: Final = frozenset({"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"})
+"""What takes nothing else, beside the functions that end in `_like`."""
+
+
+def valued(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Those arguments by position of which the values count."""
+    if name in FRESH or name.endswith("_like"):
+        return ()
+    return args[:1] if name in FORMED else args
+
 
 def named(func: Callable[..., Any]) -> str:
     """What a function is called: `relu` for `F.relu`, `relu_` for `Tensor.relu_`, `data` for the attribute."""
