@@ -54,11 +54,18 @@ FRESH: Final = frozenset({"new_zeros", "new_ones", "new_full", "new_empty", "new
 """What takes nothing else, beside the functions that end in `_like`."""
 
 
-def valued(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Those arguments by position of which the values count."""
+FOREIGN: Final = frozenset({"from_numpy", "frombuffer", "from_dlpack"})
+"""What makes tensors of what others have computed."""
+
+
+def valued(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Those arguments, by position and by name, of which the values count."""
     if name in FRESH or name.endswith("_like"):
-        return ()
-    return args[:1] if name in FORMED else args
+        return (), {}
+    given = {key: value for key, value in kwargs.items() if key != "out"} if "out" in kwargs else kwargs
+    return (args[:1] if name in FORMED else args), given
 
 
 def named(func: Callable[..., Any]) -> str:
@@ -75,6 +82,8 @@ def kind_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Kind:
     found = KINDS.get(name) or KINDS.get(bare)
     if found is not None:
         return found
+    if name in FOREIGN:
+        return "unknown"
     if bare in {"clamp", "clip", "clamp_min", "maximum"}:
         return "activation" if _rectifies(args, kwargs) else "other"
     if bare in AS_POOLING and _pools(args, kwargs):

@@ -213,7 +213,7 @@ class Recorder(TorchFunctionMode):
     def _node(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
         """The operation as a node. A value that is multiplied by its own sigmoid is an activation (Swish)."""
         kind = operations.kind_of(name, args, kwargs)
-        inputs = self._inputs(operations.valued(name, args), kwargs)
+        inputs = self._inputs(*operations.valued(name, args, kwargs))
         module = self._stack[-1] if self._stack else None
         node = Node(kind, name, inputs, _spot(sys._getframe(2)), module)  # noqa: SLF001
         if kind in {"conv", "linear"}:
