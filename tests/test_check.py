@@ -170,10 +170,8 @@ def test_so_many_batches_are_taken(most, taken):
     loader = (drawn.append(number) or torch.randn(16, 3, 6, 6) for number in range(5))
     report = bnlint.check(Net(), loader, max_batches=most)
     assert drawn == list(range(taken))
-    noun = "batches"
-    assert report.skipped == (
-        f"the loader is an iterator: {taken} {noun} were taken from it and cannot be put back",
-    )
+    many = "1 batch was" if taken == 1 else f"{taken} batches were"
+    assert report.skipped == (f"the loader is an iterator: {many} taken from it and cannot be put back",)
 
 
 def test_the_default_is_eight_batches():
@@ -500,6 +498,61 @@ def test_a_lazy_model_is_checked_in_a_copy():
         report = bnlint.check(net, loader)
     assert (codes(report), report.checked, report.skipped) == (["BN404"], 1, ())
     assert before.differences(Fingerprint(net)) == []
+
+
+@pytest.mark.parametrize("stage", ["train", "eval"])
+def test_a_model_without_values_is_judged_by_its_order(stage):
+    with torch.device("meta"):
+        net = sick().train(stage == "train")
+    report = bnlint.check(net, [torch.randn(16, 3, 6, 6, device="meta")], stage=stage)
+    assert sorted(codes(report)) == ["BN203", "BN404"]
+    assert report.skipped == ()
+
+
+class Applied(nn.Module):
+    """Its BatchNorm is not called, but applied in another way."""
+
+    def __init__(self, apply) -> None:
+        super().__init__()
+        self.bn, self.apply_it = nn.BatchNorm1d(4, momentum=0.99), apply
+
+    def forward(self, x):
+        return self.apply_it(self.bn, x)
+
+
+def native(bn, x):
+    state = bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.training, 0.1, 1e-5
+    return torch.native_batch_norm(x, *state)[0]
+
+
+def operator(bn, x):
+    state = bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.training, 0.1, 1e-5, False
+    return torch.ops.aten.batch_norm(x, *state)
+
+
+@pytest.mark.parametrize(
+    ("apply", "batch", "stages"),
+    [
+        (native, (16, 4), "train eval"),
+        (operator, (16, 4), "train eval"),
+        (lambda bn, x: torch.vmap(bn)(x), (3, 16, 4), "eval"),
+        (lambda bn, x: torch.func.grad(lambda one: bn(one).square().sum())(x), (16, 4), "eval"),
+        (lambda bn, x: torch.func.jvp(bn, (x,), (x,))[1], (16, 4), "eval"),
+        (
+            lambda bn, x: torch.func.functional_call(bn, dict(bn.named_parameters()), (x,)),
+            (16, 4),
+            "train eval",
+        ),
+        (lambda bn, x: bn(input=x), (16, 4), "train eval"),
+    ],
+)
+def test_ways_to_apply_a_layer(apply, batch, stages):
+    for stage in stages.split():
+        net, loader = Applied(apply).train(stage == "train"), [torch.randn(batch)]
+        before = Fingerprint(net, loader)
+        report = bnlint.check(net, loader, stage=stage, ignore=["BN406"])
+        assert (codes(report), report.checked, report.skipped) == (["BN404"], 1, ())
+        assert before.differences(Fingerprint(net, loader)) == []
 
 
 def test_a_model_without_batchnorm_has_nothing_to_be_checked():

@@ -128,20 +128,22 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
 def _skipped(live: Live, source: Source, seen: Seen) -> Iterator[str]:
     """What could not be looked at."""
     yield from seen.notes
+    many = "1 batch" if len(seen.sizes) == 1 else f"{len(seen.sizes)} batches"
     if source.consumes:
-        yield f"the loader is an iterator: {len(seen.sizes)} batches were taken from it and cannot be put back"
+        taken = "was taken" if len(seen.sizes) == 1 else "were taken"
+        yield f"the loader is an iterator: {many} {taken} from it and cannot be put back"
     if seen.main.refused is not None:
         path = live.path(seen.main.refused.module)
         yield f"what comes behind `{path}`, which raises: {seen.main.refused.error}"
     scripted = [path for path, module in live.model.named_modules() if is_scripted(module)]
     for path in _tops(scripted):
         yield f"`{path or live.name}` is scripted: the order of its layers, and what they get, is not seen"
-    called = seen.main.called
+    called = seen.main.called | {id(one.module) for one in seen.main.applications}
     inside = [one for one in live.norms.items() if not is_scripted(one[1])]
     idle = [path for path, module in inside if id(module) not in called]
     if idle and seen.main.refused is None:
         more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
-        yield f"`{idle[0]}`{more}: never called in {len(seen.sizes)} batches"
+        yield f"`{idle[0]}`{more}: never called in {many}"
 
 
 def _tops(paths: list[str]) -> list[str]:

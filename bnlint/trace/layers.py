@@ -102,15 +102,15 @@ def _value(module: nn.Module, name: str) -> Any:
 def is_initial(module: nn.Module) -> bool:
     """Are the running statistics those of a new layer, (0, 1)?"""
     mean, var = getattr(module, "running_mean", None), getattr(module, "running_var", None)
-    if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
+    if not isinstance(mean, Tensor) or not isinstance(var, Tensor) or mean.is_meta:
         return False
     return bool((mean == 0).all()) and bool((var == 1).all())
 
 
 def is_trained(module: nn.Module) -> bool | None:
-    """Have scale or shift moved from (1, 0)? None where there are none."""
+    """Have scale or shift moved from (1, 0)? None where there are none, or no values of them."""
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if not isinstance(weight, Tensor):
+    if not isinstance(weight, Tensor) or weight.is_meta:
         return None
     moved = bool((weight.detach() != 1).any())
     return moved or (isinstance(bias, Tensor) and bool((bias.detach() != 0).any()))

@@ -56,13 +56,13 @@ def _answer(truth: bool) -> Answer3:  # noqa: FBT001
 
 
 def _numbers(values: Tensor | None) -> tuple[float, ...]:
-    return () if values is None else tuple(values.detach().double().cpu().tolist())
+    return () if values is None or values.is_meta else tuple(values.detach().double().cpu().tolist())
 
 
 def _count(module: nn.Module) -> int | Unknown:
-    """`num_batches_tracked`; UNKNOWN where the layer has none."""
+    """`num_batches_tracked`; UNKNOWN where the layer has none, or none with a value."""
     count = getattr(module, "num_batches_tracked", None)
-    return UNKNOWN if count is None else int(count)
+    return UNKNOWN if count is None or getattr(count, "is_meta", False) else int(count)
 
 
 def _pooled(several: list[Application]) -> tuple[Tensor | None, Tensor | None]:
@@ -80,7 +80,7 @@ def _first_poisoned(applied: dict[int, list[Application]]) -> tuple[nn.Module, s
     """The first layer in the first batch whose statistics in train mode are no numbers; the rest follows it."""
     training = [one for several in applied.values() for one in several if one.training and one.tracked]
     for one in sorted(training, key=lambda one: one.batch):
-        if one.mean is None or one.var is None or one.module is None:
+        if one.mean is None or one.var is None or one.module is None or one.mean.is_meta:
             continue
         for values in (one.mean, one.var):
             if not bool(values.isfinite().all()):
