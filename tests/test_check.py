@@ -598,6 +598,31 @@ def test_a_wrapped_model_is_looked_at_inside(wrap, forward):
     assert before.differences(Fingerprint(net, loader)) == []
 
 
+class Parallel(nn.DataParallel):
+    """As if there were two devices, which only matters where replicas are made."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.device_ids = [0, 1]
+
+    def forward(self, *inputs):
+        LOG.append(list(self.device_ids))
+        return self.module(*inputs)
+
+
+@pytest.mark.parametrize("wrap", [Parallel, lambda net: torch.compile(Parallel(net))])
+@pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch[0])])
+def test_a_share_of_each_batch_for_each_device(wrap, forward):
+    for batch, expected in ((16, ["BN303"]), (32, [])):
+        wrapped, loader = wrap(Net()), images(64, batch)
+        before = Fingerprint(getattr(wrapped, "_orig_mod", wrapped), loader)
+        report = bnlint.check(wrapped, loader, forward=forward)
+        assert codes(report) == expected
+        assert before.differences(Fingerprint(getattr(wrapped, "_orig_mod", wrapped), loader)) == []
+    assert all(devices == [0] for devices in LOG)
+    assert bool(LOG) is (forward is not None)
+
+
 @pytest.fixture
 def _one_process():
     """A group of this process alone."""

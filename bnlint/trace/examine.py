@@ -53,13 +53,30 @@ class Request:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside DataParallel, DistributedDataParallel and `torch.compile`."""
+    *_, core = _unwrapping(model)
+    return core
+
+
+def _unwrapping(model: nn.Module) -> Iterator[nn.Module]:
+    """Each wrapper from the outermost on, and the model inside."""
     while True:
+        yield model
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
             model = inner
         else:
-            return model
+            return
+
+
+def _on_one_device(model: nn.Module) -> int:
+    """Keep a DataParallel from making copies, which run in threads of their own; how many devices it had."""
+    devices = 1
+    for wrapper in _unwrapping(model):
+        if isinstance(wrapper, nn.DataParallel) and len(wrapper.device_ids) > 1:
+            devices = max(devices, len(wrapper.device_ids))
+            wrapper.device_ids = wrapper.device_ids[:1]
+    return devices
 
 
 @contextmanager
@@ -84,17 +101,18 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
     if lazy:
         core = copied(core)
     with unmarked(core if lazy else model, loader) as guard, _eagerly():
+        devices = 1 if lazy else _on_one_device(model)
         target = core if request.forward is None or lazy else model
         run = Run(core, caller(target, request.forward), guard.adopt, inference)
         if not evaluated and not core.training and any(one.requires_grad for one in core.parameters()):
             core.train()  # as the loop that is about to come does
         seen = look(run, loader, request.most, request.progress, evaluated=evaluated)
         live = Live(core, Places(core, request.origin))
-        facts = _facts(live, model, source, seen)
+        facts = _facts(live, source, seen, devices)
         return Traced(facts, tuple(_skipped(live, source, seen)), len(live.norms))
 
 
-def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
+def _facts(live: Live, source: Source, seen: Seen, devices: int) -> Facts:
     """All that was seen."""
     main, evaluated = seen.main, seen.evaluated
     feeds = () if evaluated else tuple(feeding.feeds(live, main, source, seen.sizes))
@@ -118,7 +136,7 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen) -> Facts:
         thaws=() if evaluated else tuple(modes.thaws(live, main)),
         untracked=tuple(modes.untracked(live, main, evaluated=evaluated)),
         unsaved=tuple(state.unsaved(live, seen.passes)),
-        splits=tuple(feeding.splits(live, wrapped, feeds[0] if feeds else None)),
+        splits=tuple(feeding.splits(live, devices, feeds[0] if feeds else None)),
         statistics=tuple(statistics(live, main, evaluated=evaluated)),
         lacking=tuple(state.lacking(live)),
         overrides=tuple(overrides(live)),  # the last one: it changes modes
