@@ -7,6 +7,7 @@ import json
 import socket
 import warnings
 from collections import OrderedDict
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -147,6 +148,37 @@ def test_a_model_of_which_nothing_is_trained_stays_in_eval_mode():
     assert set(LOG) == {False}
 
 
+@contextmanager
+def default_type():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("stage", ["train", "eval"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda: torch.device("cpu"),
+        default_type,
+        lambda: torch.autograd.set_detect_anomaly(mode=True),
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        torch.overrides.BaseTorchFunctionMode,
+        torch.enable_grad,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_what_is_set_around_it_changes_nothing(stage, around):
+    net, loader = trained(sick()).train(stage == "train"), images(8, 2)
+    plain = bnlint.check(net, loader, stage=stage)
+    with around():
+        before = Fingerprint(net, loader)
+        report = bnlint.check(net, loader, stage=stage)
+        assert before.differences(Fingerprint(net, loader)) == []
+    assert [(one.code, one.where.module) for one in report] == [(one.code, one.where.module) for one in plain]
+    assert report.skipped == plain.skipped == ()
+
+
 # how it is run
 
 
@@ -279,7 +311,7 @@ def test_what_holds_no_state_dict_is_said():
 def test_a_function_is_told_how_far_it_has_come(stage, many):
     told = []
     bnlint.check(
-        Net(), images(16 * many), stage=stage, progress=lambda share, doing: told.append((share, doing))
+        Net(), images(16 * many), stage=stage, progress=lambda share, doing: told.append((share, doing)),
     )
     shares = [share for share, _ in told]
     assert all(isinstance(doing, str) and doing for _, doing in told)
@@ -343,7 +375,7 @@ class OursError(Exception):
 
 
 @pytest.mark.parametrize(
-    "kind", [OursError, ValueError, RuntimeError, TypeError, KeyboardInterrupt, SystemExit, StopIteration]
+    "kind", [OursError, ValueError, RuntimeError, TypeError, KeyboardInterrupt, SystemExit, StopIteration],
 )
 @pytest.mark.parametrize("stage", ["train", "eval"])
 @pytest.mark.parametrize("when", [1, 2])
@@ -442,7 +474,7 @@ def test_one_value_per_channel_is_a_finding_and_what_comes_behind_is_looked_at()
 )
 def test_another_shape_is_a_finding_and_other_layers_are_looked_at(norm, seen):
     net = nn.Sequential(
-        nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=0.99), nn.Linear(8, 8), norm, nn.Linear(8, 2)
+        nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=0.99), nn.Linear(8, 8), norm, nn.Linear(8, 2),
     )
     batch = torch.randn(16, 4)
     before = Fingerprint(net, batch)
@@ -489,7 +521,7 @@ def test_what_was_not_looked_at_is_said():
 
 def test_a_lazy_model_is_checked_in_a_copy():
     net = nn.Sequential(
-        nn.LazyConv2d(8, 3, bias=False), nn.LazyBatchNorm2d(momentum=0.99), nn.ReLU(), nn.Flatten()
+        nn.LazyConv2d(8, 3, bias=False), nn.LazyBatchNorm2d(momentum=0.99), nn.ReLU(), nn.Flatten(),
     )
     loader = images()
     before = Fingerprint(net)
@@ -583,7 +615,7 @@ def test_the_report_says_where_and_how_much():
 
 
 @pytest.mark.parametrize(
-    "wrap", [nn.DataParallel, torch.compile, lambda net: torch.compile(nn.DataParallel(net))]
+    "wrap", [nn.DataParallel, torch.compile, lambda net: torch.compile(nn.DataParallel(net))],
 )
 @pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch[0])])
 def test_a_wrapped_model_is_looked_at_inside(wrap, forward):
@@ -751,10 +783,10 @@ def test_names_of_parts_in_ordered_dicts_are_paths():
     net = nn.Sequential(
         OrderedDict(
             stem=nn.Sequential(
-                OrderedDict(conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8, momentum=0.99), act=nn.ReLU())
+                OrderedDict(conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8, momentum=0.99), act=nn.ReLU()),
             ),
             head=nn.Conv2d(8, 3, 1),
-        )
+        ),
     )
     report = bnlint.check(net, images())
     assert {(one.code, one.where.module) for one in report} == {
