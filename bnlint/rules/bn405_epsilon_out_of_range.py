@@ -88,7 +88,7 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
 
 
 def _swamped(found: Statistics, large: float) -> Claim | None:
-    """The claim about an eps below `large` that most channels' variances are below; dead channels have none."""
+    """The claim about an eps that is larger than most variances, but not `large`; dead channels have none."""
     eps = found.norm.value("eps")
     variances = sorted(found.var if found.evaluated == "yes" else found.seen_var)
     if isinstance(eps, bool) or not isinstance(eps, float) or eps >= large or len(variances) < LEAST:

@@ -68,10 +68,16 @@ def _characters(filename: str, row: int, column: int) -> int:
 def parsed(filename: str) -> ast.Module | None:
     """The syntax tree of a file, or of a cell of a notebook; None where there is none to be read."""
     linecache.checkcache(filename)
-    return _tree("".join(linecache.getlines(filename)), filename)
+    lines = linecache.getlines(filename)  # the same list as long as the file stays as it is
+    known = _TREES.get(filename)
+    if known is None or known[0] is not lines:
+        _TREES[filename] = known = lines, _tree("".join(lines), filename)
+    return known[1]
 
 
-@lru_cache(maxsize=64)
+_TREES: Final[dict[str, tuple[list[str], ast.Module | None]]] = {}
+
+
 def _tree(text: str, filename: str) -> ast.Module | None:
     try:
         return ast.parse(text, filename) if text else None
@@ -130,8 +136,8 @@ class Places:
     def passed(self, path: str, cls: str, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """Those settings of the layer at a path that its call passes, with their places.
 
-        `cls` is the class as torch calls it, and the settings come in the order of its parameters: by position
-        only what is called by this name passes them. A constant that is not what the layer has is none of it.
+        `cls` is the class as torch calls it, and the settings come in the order of its parameters: only what
+        is called by this name passes them by position. A constant that is not what the layer has is none of it.
         """
         found = self._expression(path)
         call = None if found is None else found.node
@@ -290,9 +296,9 @@ def _defined(cls: type) -> tuple[str, ast.ClassDef | None]:
 
 
 def _files(cls: type) -> Iterator[str]:
-    """Where a class may be defined: a notebook's cell or what was executed is known to its functions alone."""
-    codes = (getattr(inspect.unwrap(one), "__code__", None) for one in vars(cls).values() if callable(one))
-    found = dict.fromkeys(code.co_filename for code in codes if code is not None)
+    """Where a class may be defined: of a notebook's cell, or of executed code, only its functions know."""
+    functions = (inspect.unwrap(one) for one in vars(cls).values() if inspect.isfunction(one))
+    found = dict.fromkeys(one.__code__.co_filename for one in functions if inspect.isfunction(one))
     yield from (name for name in found if not name.startswith(TORCH))
     named = _file(cls)
     if named is not None and named not in found:

@@ -52,8 +52,6 @@ FORMED: Final = frozenset({"view_as", "reshape_as", "expand_as", "type_as"})
 """What takes the form of another tensor, and none of its values."""
 FRESH: Final = frozenset({"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"})
 """What takes nothing else, beside the functions that end in `_like`."""
-
-
 FOREIGN: Final = frozenset({"from_numpy", "frombuffer", "from_dlpack"})
 """What makes tensors of what others have computed."""
 

@@ -74,8 +74,8 @@ def answers(live: Live, seen: Pass, given: list[Tensor], targets: list[Any]) -> 
         last = _last_norm(node)
         if last is None or last.call.module is None or live.path(last.call.module) is None:
             continue
-        where = live.norm(last.call.module).where
-        why = [Step(where, text) for text in _reasons(live, path, tensor, node, given, targets)]
+        built = live.norm(last.call.module).where
+        why = [Step(built, text) for text in _reasons(live, path, tensor, node, given, targets)]
         where = live.ending(last.call.module) or live.written(last.call.module, last.spot)
         yield Answer(live.name, where, live.chain(node), tuple(why[:2]))
 
@@ -213,7 +213,7 @@ def _two_feeders(several: list[Node]) -> tuple[tuple[Node, Node], tuple[Node, No
 
 
 def _repeated(live: Live, module: nn.Module) -> tuple[nn.Module, Where] | None:
-    """A container that holds the layer, or a module with it, more than once, and where for the second time."""
+    """A container that holds the layer, or a module with it, more than once, and where it does so again."""
     for path, holder in live.model.named_modules():
         if isinstance(holder, (nn.Sequential, nn.ModuleList)):
             names: dict[int, list[str]] = {}

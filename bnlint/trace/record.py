@@ -342,7 +342,7 @@ def _misfits(layer: nn.Module, x: Tensor) -> bool:
 
 
 def _is_transformed(x: Tensor) -> bool:
-    """Does it stand for other tensors inside `torch.vmap` and its like, where its values are not to be kept?"""
+    """Does it stand for others inside `torch.vmap` and its like, where its values are not to be kept?"""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))  # noqa: SLF001  # there is no public one
 
 
