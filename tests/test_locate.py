@@ -14,7 +14,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -24,7 +24,8 @@ from torch import nn
 
 import bnlint
 from bnlint.finding import Where
-from bnlint.trace.locate import Origin, Places
+from bnlint.trace.locate import Origin, Places, called
+from bnlint.trace.nodes import Spot
 
 EXACT = sys.version_info >= (3, 11)
 """Does Python know the columns of what runs?"""
@@ -780,6 +781,13 @@ def test_where_something_is_called(name, tmp_path):
         assert bare(found) == expected
     else:
         assert (found.filename, found.row) == (expected.filename, expected.row)
+
+
+def test_without_columns_the_row_is_known():
+    code = SimpleNamespace(co_filename="net.py")  # as that of Python 3.10
+    assert called(Spot(code, 8, 7), "bn") == Where("net.py", 7, module="bn")
+    code.co_positions = lambda: iter([(7, 7, None, None)] * 9)  # as with -X no_debug_ranges
+    assert called(Spot(code, 8, 7), "bn") == Where("net.py", 7, module="bn")
 
 
 def test_a_class_of_another_file(tmp_path):
