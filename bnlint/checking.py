@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bnlint import __version__, config
+from bnlint.checkpoint import Contents, contents_of, facts_of, placed
 from bnlint.facts import Facts
 from bnlint.pipeline import about
 from bnlint.progress import shown
@@ -65,27 +66,23 @@ def report(  # noqa: PLR0913
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"check takes an nn.Module, not {type(model).__name__}")
+    contents = None if state_dict is None else contents_of(state_dict)  # before anything runs
     with closing(shown(progress)) as tell:
         traced = examine(model, loader, Request(stage, forward, max_batches, tell, Origin(frame, *factories)))
-    facts, skipped = _with_state(traced.facts, state_dict, model, frame)
+    facts, skipped = _with_state(traced.facts, contents, model, frame)
     view = View(lines=Sources().lines, about=about, base=os.getcwd(), version=__version__)
     found = tuple(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
     return Report(found, (*traced.skipped, *skipped), traced.checked, view, noun="BatchNorm layer")
 
 
 def _with_state(
-    facts: Facts,
-    state: Mapping[str, Any] | str | os.PathLike[str] | None,
-    model: Any,
-    frame: FrameType | None,
+    facts: Facts, contents: Contents | None, model: Any, frame: FrameType | None
 ) -> tuple[Facts, tuple[str, ...]]:
     """The facts, with what a state dict or a file lacks for the model."""
-    if state is None:
+    if contents is None:
         return facts, ()
-    from bnlint.checkpoint import facts_of, of_program, placed, read
     from bnlint.trace.examine import unwrapped
 
-    contents = read(state) if isinstance(state, (str, os.PathLike)) else of_program(state)
     held, skipped = facts_of(contents, unwrapped(model))
     lacking = held.lacking if frame is None else placed(held, frame).lacking
     return replace(facts, lacking=(*facts.lacking, *lacking)), skipped

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bnlint import __version__, config
-from bnlint.checkpoint import CheckpointError, Contents, facts_of, of_program, placed, read
+from bnlint.checkpoint import CheckpointError, Contents, contents_of, facts_of, placed, read
 from bnlint.checkpoint.folders import checkpoints_in
 from bnlint.pipeline import about
 from bnlint.report import Report, View
@@ -34,13 +34,7 @@ def report(
     """
     if model is not None and not hasattr(model, "named_modules"):
         raise TypeError(f"the model is no torch.nn.Module, but of type {type(model).__name__}")
-    if isinstance(state, Mapping):
-        contents = of_program(state)
-    elif isinstance(state, (str, os.PathLike)):
-        contents = read(state)
-    else:
-        raise TypeError(f"a state dict or a path was expected, not {type(state).__name__}")
-    return _report(*_judged(contents, model, config.here(None, None), frame))
+    return _report(*_judged(contents_of(state), model, config.here(None, None), frame))
 
 
 def of_files(
@@ -75,9 +69,8 @@ def _judged(
     facts, skipped = facts_of(contents, model)
     if frame is not None:
         facts = placed(facts, frame)
-    empty = () if contents.states else (f"{contents.path}: holds no state dict of a model",)
     found = list(judge(facts, of_engine(ENGINE, settings.codes), settings.thresholds))
-    return found, [*contents.skipped, *skipped, *empty], int(bool(contents.states))
+    return found, list(skipped), int(bool(contents.states))
 
 
 def _report(findings: list[Finding], skipped: list[str], checked: int) -> Report:

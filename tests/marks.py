@@ -126,6 +126,8 @@ class Fingerprint:
             legacy[2:],
             digest(torch.get_rng_state().numpy()),
         )
+        if torch.cuda.is_available():
+            mark["random cuda"] = [digest(state.numpy()) for state in torch.cuda.get_rng_state_all()]
         mark["grad"] = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()
         for device in ("cpu", "cuda"):
             mark[f"autocast {device}"] = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
@@ -162,7 +164,7 @@ def plain(tensor: torch.Tensor) -> np.ndarray:
     if tensor.is_quantized:
         tensor = tensor.int_repr()
     return (
-        tensor.clone().reshape(-1).view(torch.uint8).numpy()
+        tensor.clone().cpu().reshape(-1).view(torch.uint8).numpy()
     )  # the storage of what numpy shares is no more resizable
 
 

@@ -4,9 +4,9 @@ Neither torch nor safetensors is needed. Of a file only its table of tensors is 
 numbers for each channel: a file may be larger than memory.
 """
 
-from bnlint.checkpoint.contents import Contents, of_program, read
+from bnlint.checkpoint.contents import Contents, contents_of, read
 from bnlint.checkpoint.errors import CheckpointError
 from bnlint.checkpoint.judged import facts_of, placed
 from bnlint.checkpoint.states import State
 
-__all__ = ["CheckpointError", "Contents", "State", "facts_of", "of_program", "placed", "read"]
+__all__ = ["CheckpointError", "Contents", "State", "contents_of", "facts_of", "placed", "read"]

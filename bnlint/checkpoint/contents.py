@@ -44,9 +44,13 @@ def read(path: str | os.PathLike[str]) -> Contents:
     return Contents(os.path.abspath(path), path, f"`{name}`", states, skipped, whole=not PART.search(name))
 
 
-def of_program(state: Mapping[str, object]) -> Contents:
-    """The contents of a state dict that a program has, as those of a file."""
-    return Contents("<state_dict>", "state dict", "the state dict", states_in(state))
+def contents_of(state: Mapping[str, object] | str | os.PathLike[str]) -> Contents:
+    """What a state dict of a program, or a file, holds. Raises `CheckpointError`; `TypeError` for neither."""
+    if isinstance(state, Mapping):
+        return Contents("<state_dict>", "state dict", "the state dict", states_in(state))
+    if isinstance(state, (str, os.PathLike)):
+        return read(state)
+    raise TypeError(f"a state dict or a path was expected, not {type(state).__name__}")
 
 
 def _states(path: str) -> tuple[tuple[State, ...], tuple[str, ...]]:

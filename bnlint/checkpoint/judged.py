@@ -16,7 +16,7 @@ from bnlint.finding import Where
 
 
 def facts_of(contents: Contents, model: Any = None) -> tuple[Facts, tuple[str, ...]]:
-    """The facts about a checkpoint, and a line for each thing that could not be compared.
+    """The facts about a checkpoint, and a line for each thing that could not be looked at or compared.
 
     With a model (an nn.Module), what its BatchNorm layers miss is judged instead of what the file lacks by
     itself. Raises `CheckpointError` where the file does not have the bytes that it promises.
@@ -26,7 +26,9 @@ def facts_of(contents: Contents, model: Any = None) -> tuple[Facts, tuple[str, .
     skipped: tuple[str, ...] = ()
     if model is not None:
         missing, skipped = _against(contents, model)
-    return Facts(statistics=tuple(statistics), lacking=tuple(missing)), skipped
+    empty = () if contents.states else (f"{contents.path}: holds no state dict of a model",)
+    facts = Facts(statistics=tuple(statistics), lacking=tuple(missing))
+    return facts, (*contents.skipped, *skipped, *empty)
 
 
 def placed(facts: Facts, frame: FrameType) -> Facts:

@@ -90,12 +90,12 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
                 measured = {"eps": eps, "threshold": large} if live else None
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence, measured=measured)
     for number, statistics in enumerate(facts.statistics):
-        claim = _swamped(statistics, first=number == 0)
+        claim = _swamped(statistics, large, first=number == 0)
         if claim is not None:
             yield claim
 
 
-def _swamped(found: Statistics, *, first: bool) -> Claim | None:
+def _swamped(found: Statistics, large: float, *, first: bool) -> Claim | None:
     """The claim about an eps that is far larger than the variances of most channels; dead channels have none.
 
     Further behind a new network may begin so: there it is said of layers that have learned.
@@ -106,7 +106,9 @@ def _swamped(found: Statistics, *, first: bool) -> Claim | None:
         return None
     pairs = zip(*own, strict=True)
     variances = sorted(variance for mean, variance in pairs if variance > ROUNDING * mean**2)
-    if isinstance(eps, bool) or not isinstance(eps, float) or len(variances) < max(LEAST, len(found.var) / 2):
+    if isinstance(eps, bool) or not isinstance(eps, float) or eps >= large:
+        return None  # that is said of it already
+    if len(variances) < max(LEAST, len(found.var) / 2):
         return None
     median = variances[len(variances) // 2]
     margin = NEAR_INPUT if first else BEHIND

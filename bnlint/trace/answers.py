@@ -77,7 +77,7 @@ def answers(live: Live, seen: Pass, clues: Clues) -> Iterator[Answer]:
         last = _last_norm(node if compared is None else compared[1])
         if last is None or last.module is None or live.path(last.module) is None:
             continue
-        where = live.written(last.module, last.spot)
+        where = live.ending(last.module) or live.written(last.module, last.spot)
         if compared is not None:
             why = [f"`{compared[0]}` compares it with a target"]
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,23 +55,38 @@ class Request:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside DataParallel, DistributedDataParallel and `torch.compile`."""
+    *_, core = _unwrapping(model)
+    return core
+
+
+def _unwrapping(model: nn.Module) -> Iterator[nn.Module]:
+    """Each wrapper from the outermost on, and the model inside."""
     while True:
+        yield model
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
             model = inner
         else:
-            return model
+            return
+
+
+def _on_one_device(model: nn.Module) -> int:
+    """Keep a DataParallel from making copies, which run in threads of their own; how many devices it had."""
+    devices = 1
+    for wrapper in _unwrapping(model):
+        if isinstance(wrapper, nn.DataParallel) and len(wrapper.device_ids) > 1:
+            devices = max(devices, len(wrapper.device_ids))
+            wrapper.device_ids = wrapper.device_ids[:1]
+    return devices
 
 
 @contextmanager
 def _eagerly() -> Iterator[None]:
-    """Compiled code is run as it is written."""
-    compiler = getattr(torch, "compiler", None)
-    stance = getattr(compiler, "set_stance", None)  # from torch 2.6 on
-    if (
-        stance is None or "torch._dynamo" not in sys.modules
-    ):  # nothing is compiled, and importing it takes a second
+    """Compiled code is run as it is written, and nobody is warned of the hooks that see it run."""
+    warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
+    stance = getattr(getattr(torch, "compiler", None), "set_stance", None)  # from torch 2.6 on
+    if stance is None or "torch._dynamo" not in sys.modules:  # without it nothing is compiled
         yield
     else:
         with stance("force_eager"):
@@ -88,22 +104,21 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
         try:
             core = copied(core)
         except Exception as problem:  # a lock, a generator: who knows what models hold
-            line = (
-                f"`{class_name(core)}`: its lazy layers are built by the first batch, and it cannot be copied"
-            )
-            return Traced(Facts(), (f"{line} ({problem}); run it once before the check",), 0)
+            why = f"it has lazy layers and cannot be copied ({problem}); run it once before the check"
+            return Traced(Facts(), (f"`{class_name(core)}`: {why}",), 0)
     with unmarked(core if lazy else model, loader) as guard, _eagerly():
+        devices = 1 if lazy else _on_one_device(model)
         target = core if request.forward is None or lazy else model
         run = Run(core, caller(target, request.forward), guard.adopt, inference)
         if not evaluated and not core.training and any(one.requires_grad for one in core.parameters()):
             core.train()  # as the loop that is about to come does
         seen = look(run, loader, request.most, request.progress, evaluated=evaluated)
         live = Live(core, Places(core, request.origin), norms(core, seen.passes))
-        facts = _facts(live, model, source, seen, by_user=request.forward is not None)
+        facts = _facts(live, source, seen, devices, by_user=request.forward is not None)
         return Traced(facts, tuple(_skipped(live, source, seen)), len(live.norms))
 
 
-def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen, *, by_user: bool) -> Facts:
+def _facts(live: Live, source: Source, seen: Seen, devices: int, *, by_user: bool) -> Facts:
     """All that was seen."""
     main, evaluated = seen.main, seen.evaluated
     feeds = () if evaluated else tuple(feeding.feeds(live, seen, source, by_user=by_user))
@@ -127,7 +142,7 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen, *, by_use
         thaws=() if evaluated else tuple(modes.thaws(live, main)),
         untracked=tuple(modes.untracked(live, main, evaluated=evaluated)),
         unsaved=tuple(state.unsaved(live, seen.passes)),
-        splits=tuple(feeding.splits(live, wrapped, feeds[0] if feeds else None)),
+        splits=tuple(feeding.splits(live, devices, feeds[0] if feeds else None)),
         statistics=tuple(statistics(live, main, evaluated=evaluated)),
         lacking=tuple(state.lacking(live)),
         overrides=tuple(overrides(live)),  # the last one: it changes modes
@@ -137,9 +152,10 @@ def _facts(live: Live, wrapped: nn.Module, source: Source, seen: Seen, *, by_use
 def _skipped(live: Live, source: Source, seen: Seen) -> Iterator[str]:
     """What could not be looked at."""
     yield from seen.notes
+    many = "1 batch" if len(seen.sizes) == 1 else f"{len(seen.sizes)} batches"
     if source.consumes:
-        taken = len(seen.sizes)
-        yield f"the loader is an iterator: {taken} batches were taken from it and cannot be put back"
+        taken = "was taken" if len(seen.sizes) == 1 else "were taken"
+        yield f"the loader is an iterator: {many} {taken} from it and cannot be put back"
     if seen.main.refused is not None:
         path = live.path(seen.main.refused.module)
         yield f"what comes behind `{path}`, which raises: {seen.main.refused.error}"
@@ -151,7 +167,7 @@ def _skipped(live: Live, source: Source, seen: Seen) -> Iterator[str]:
     idle = [one.path for one in inside if id(one.module) not in called]
     if idle and seen.main.refused is None:
         more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
-        yield f"`{idle[0]}`{more}: never called in {len(seen.sizes)} batches"
+        yield f"`{idle[0]}`{more}: never called in {many}"
 
 
 def _tops(paths: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -114,10 +114,9 @@ def _synced(training: list[Application]) -> Answer3:
     return "yes" if several and all_synced else "no"
 
 
-def splits(live: Live, wrapped: nn.Module, feed: Feed | None) -> Iterator[Split]:
+def splits(live: Live, devices: int, feed: Feed | None) -> Iterator[Split]:
     """DataParallel over several devices: each is given its share of a batch."""
-    devices: list[Any] = list(getattr(wrapped, "device_ids", None) or ())
-    if not isinstance(wrapped, nn.DataParallel) or len(devices) < 2 or feed is None:
+    if devices < 2 or feed is None:
         return
     match feed.batch_size.value:
         case int(whole):
@@ -127,8 +126,8 @@ def splits(live: Live, wrapped: nn.Module, feed: Feed | None) -> Iterator[Split]
                 live.name,
                 "yes",
                 whole=whole,
-                share=-(-whole // len(devices)),
-                devices=len(devices),
+                share=-(-whole // devices),
+                devices=devices,
                 loaded=whole,
                 synced=feed.synced,
             )

@@ -28,7 +28,7 @@ GIVEN: Final = {
     "dropout": ("p",),
     "batchnorm": ("num_features", "eps", "momentum", "affine", "track_running_stats"),
 }
-"""Attributes of layers that are arguments of theirs."""
+"""Attributes of layers that are arguments of theirs; those of a BatchNorm in the order of its parameters."""
 
 
 def is_batchnorm(module: object) -> bool:

@@ -49,7 +49,11 @@ class Live:
         if key not in self._layers:
             path = self.path(module)
             where = replace(self.places.check, module=None) if path is None else self.places.built(path)
-            self._layers[key] = layer(module, kind, where)
+            made = layer(module, kind, where)
+            if path is not None and kind == "batchnorm":
+                passed = self.places.passed(path, made.cls, made.arguments)
+                made = replace(made, arguments={**made.arguments, **passed})
+            self._layers[key] = made
         return self._layers[key]
 
     def known(self, module: nn.Module | None) -> Norm | None:
@@ -77,6 +81,15 @@ class Live:
         if path is not None and (spot is None or spot.contained):
             return self.places.built(path)
         return self.places.calling(spot, path)
+
+    def ending(self, module: nn.Module) -> Where | None:
+        """Where the model builds the block of another class that a layer is in; None where it is in none."""
+        path = self.path(module) or ""
+        parts = path.split(".")
+        around = (self.model.get_submodule(".".join(parts[:depth])) for depth in range(1, len(parts)))
+        if all(isinstance(one, (nn.Sequential, nn.ModuleList, nn.ModuleDict)) for one in around):
+            return None
+        return self.places.built_by_model(path)
 
     def op(self, node: Node) -> Op:
         """An operation as a fact."""

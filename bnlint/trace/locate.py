@@ -2,7 +2,8 @@
 
 A layer's path leads to the class of the user's that assigns it, `self.bn = nn.BatchNorm2d(8)`, and into the
 literal containers there. A model that is no class of the user's is looked for in the function that built it,
-or where the variable that was passed is assigned. What is not found has the place where the check was called.
+or where the variable that was passed is assigned. What is not found has the place where the check was
+called.
 """
 
 from __future__ import annotations
@@ -16,37 +17,42 @@ from torch import nn
 
 from bnlint.finding import Where
 from bnlint.trace.written import (
+    CONTAINERS,
     Expression,
+    added,
+    argument,
     attributes,
-    class_in,
+    counted,
+    defined,
     descend,
     function_in,
+    is_empty,
     is_written,
     last_word,
     parsed,
     source_of,
+    span,
     variables,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import CodeType, FrameType
 
+    from bnlint.facts import Setting
     from bnlint.trace.spots import Spot
 
 
 def called(spot: Spot | None, module: str | None = None) -> Where | None:
     """The call that a spot is at: exact from Python 3.11 on, before that its line; None in generated code."""
-    if spot is None:
+    if spot is None or not is_written(spot.code.co_filename):
         return None
     filename = spot.code.co_filename
-    if not is_written(filename):
-        return None
     positions = getattr(spot.code, "co_positions", None)
     if positions is not None:
         row, end_row, column, end = _nth(positions(), spot.instruction // 2)
         if row and end_row and column is not None and end is not None:
-            return Where(filename, row, column + 1, end_row, end + 1, module=module)
+            return counted(filename, row, column, end_row, end, module)
     return Where(filename, spot.row, module=module)
 
 
@@ -82,6 +88,32 @@ class Places:
             return found.where(path)
         return replace(self.check, module=path)
 
+    def built_by_model(self, path: str) -> Where | None:
+        """The place where the model's own code builds the layer at this path, or a block around it."""
+        found = self._within([], path.split("."))
+        return None if found is None else found.where(path)
+
+    def passed(self, path: str, cls: str, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """Those settings of the layer at a path that its call passes, with their places.
+
+        `cls` is the class as torch calls it, and the settings come in the order of its parameters: only what
+        is called by this name passes them by position. A constant that is not what the layer has is none of
+        it.
+        """
+        found = self._expression(path)
+        call = None if found is None else found.node
+        if found is None or not isinstance(call, ast.Call) or last_word(call.func) in CONTAINERS:
+            return {}
+        result = {}
+        for index, (name, setting) in enumerate(settings.items()):
+            position = index if last_word(call.func) == cls else len(call.args)
+            given = argument(call, position, name)
+            if given is None or (isinstance(given, ast.Constant) and given.value != setting.value):
+                continue
+            place = span(given, found.filename, path)
+            result[name] = replace(setting, where=place, position=index if given in call.args else None)
+        return result
+
     def attribute(self, module: nn.Module, path: str, name: str) -> Where:
         """The place that assigns an attribute of a module, or, if that is not found, builds the module."""
         found = _assigned(type(module), name.partition(".")[0], None)
@@ -101,16 +133,18 @@ class Places:
     def _expression(self, path: str) -> Expression | None:
         """The innermost expression that is known to build what stands at a path."""
         parts = path.split(".") if path else []
-        for depth in range(len(parts) - 1, -1, -1):
-            owner = self._modules.get(".".join(parts[:depth]))
-            made = (
-                None
-                if owner is None
-                else _assigned(type(owner), parts[depth], self._modules.get(".".join(parts[: depth + 1])))
-            )
-            if made is not None:
-                return descend(made, parts[depth + 1 :])
-        return None if self._root is None else descend(self._root, parts)
+        owners = ((parts[:depth], parts[depth:]) for depth in range(len(parts) - 1, -1, -1))
+        made = next(filter(None, (self._within(*one) for one in owners)), None)
+        return made if made is not None or self._root is None else descend(self._root, parts)
+
+    def _within(self, owner: list[str], parts: list[str]) -> Expression | None:
+        """What the class of the module at the path `owner` assigns to what stands below it."""
+        holder, child = self._modules.get(".".join(owner)), self._modules.get(".".join([*owner, parts[0]]))
+        made = None if holder is None else _assigned(type(holder), parts[0], child)
+        if holder is None or made is None:
+            return None
+        filled = added(type(holder), parts[0], parts[1]) if len(parts) > 1 and is_empty(made.node) else None
+        return descend(made, parts[1:]) if filled is None else descend(filled, parts[2:])
 
 
 def _assigned(cls: type, name: str, child: object) -> Expression | None:
@@ -118,9 +152,8 @@ def _assigned(cls: type, name: str, child: object) -> Expression | None:
     for base in cls.__mro__:
         if base is nn.Module:
             return None
-        filename = source_of(base)
-        node = None if filename is None else class_in(filename, base.__qualname__)
-        if filename is None or node is None:
+        filename, node = defined(base)
+        if node is None:
             continue
         values = [value for target, value in attributes(node) if target == name]
         if len(values) > 1:
@@ -177,14 +210,11 @@ def _passed(caller: FrameType | None, position: int) -> Expression | None:
         and node.lineno <= row <= (node.end_lineno or 0)
         and last_word(node.func) in {"check", "watch"}
     ]
-    if (
-        len(calls) != 1
-        or len(calls[0].args) <= position
-        or any(isinstance(one, ast.Starred) for one in calls[0].args)
-    ):
+    passed = argument(calls[0], position, ("model", "loader")[position]) if len(calls) == 1 else None
+    if passed is None:
         return None
     scope = function_in(filename, caller.f_code.co_firstlineno, caller.f_code.co_name) or tree
-    return _resolved(calls[0].args[position], scope, filename, caller.f_globals)
+    return _resolved(passed, scope, filename, caller.f_globals)
 
 
 def _resolved(
@@ -220,6 +250,5 @@ def _asked(origin: Origin) -> Where:
     if code is not None:
         return Where(code.co_filename, code.co_firstlineno)
     cls = origin.model if isinstance(origin.model, type) else type(origin.model)
-    filename = source_of(cls)
-    node = None if filename is None else class_in(filename, cls.__qualname__)
-    return Where(filename or f"<{cls.__module__}>", node.lineno if node is not None else 1)
+    filename, node = defined(cls)
+    return Where(filename or source_of(cls) or f"<{cls.__module__}>", node.lineno if node is not None else 1)

@@ -69,20 +69,29 @@ _WORDS: Final[dict[Kind, str]] = {
 """What functions and methods are called, without the underscore of those in place."""
 KINDS: Final[dict[str, Kind]] = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 
-CONSTANT: Final = frozenset(
-    f"{made}{how}"
-    for made, how in (
-        *((name, "_like") for name in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")),
-        *(("new_", name) for name in ("zeros", "ones", "full", "empty", "tensor")),
-    )
-)
-"""What takes no more of a tensor than its shape and type."""
 AS_POOLING: Final = frozenset({"mean", "amax", "max", "nanmean", "adaptive_avg_pool"})
 """What pools where it goes over positions and leaves the samples apart."""
 SLICES: Final = frozenset(
     {"__getitem__", "select", "unbind", "chunk", "split", "narrow", "index_select", "tensor_split"}
 )
 """What takes a part of a tensor, such as one step of a sequence."""
+
+FORMED: Final = frozenset({"view_as", "reshape_as", "expand_as", "type_as"})
+"""What takes the form of another tensor, and none of its values."""
+FRESH: Final = frozenset({"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"})
+"""What takes nothing else, beside the functions that end in `_like`."""
+FOREIGN: Final = frozenset({"from_numpy", "frombuffer", "from_dlpack"})
+"""What makes tensors of what others have computed."""
+
+
+def valued(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Those arguments, by position and by name, of which the values count."""
+    if name in FRESH or name.endswith("_like"):
+        return (), {}
+    given = {key: value for key, value in kwargs.items() if key != "out"} if "out" in kwargs else kwargs
+    return (args[:1] if name in FORMED else args), given
 
 
 def named(func: Callable[..., Any]) -> str:
@@ -99,6 +108,8 @@ def kind_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Kind:
     found = KINDS.get(name) or KINDS.get(bare)
     if found is not None:
         return found
+    if name in FOREIGN:
+        return "unknown"
     if bare in {"clamp", "clip", "clamp_min"}:
         return "activation" if _rectifies(args, kwargs) else "other"
     if bare in AS_POOLING and _pools(args, kwargs):

@@ -47,7 +47,8 @@ def firsts(outputs: Any, size: int) -> dict[str, tuple[Tensor, float]]:
     """The first sample of each output that has `size` of them, and the deviation of the output."""
     found = {}
     for path, tensor in leaves(outputs):
-        if tensor.dim() and tensor.shape[0] == size and tensor.is_floating_point() and tensor.numel():
+        whole = tensor.dim() and tensor.shape[0] == size and tensor.is_floating_point() and tensor.numel()
+        if whole and not tensor.is_meta:
             values = tensor.detach().float()
             found[path] = (values[:1].clone(), float(values.std(unbiased=False)))
     return found

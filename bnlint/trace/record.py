@@ -155,7 +155,7 @@ class Recorder(TorchFunctionMode):
     def _node(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
         """The operation as a node. A value that is multiplied by its own sigmoid is an activation (Swish)."""
         kind = operations.kind_of(name, args, kwargs)
-        inputs = () if name in operations.CONSTANT else self._inputs(args, kwargs)
+        inputs = self._inputs(*operations.valued(name, args, kwargs))
         if name == "maximum" and len(inputs) == 1 and self._is_zero(args):
             kind = "activation"
         module = self._stack[-1] if self._stack else None
@@ -232,10 +232,10 @@ class Recorder(TorchFunctionMode):
         if seen.training and seen.values == 1 and order is BY_LAYER:
             seen.raises = True
             result = torch.zeros_like(x)
-        elif seen.training and seen.tracked:
+        elif seen.training and seen.tracked and not _is_transformed(x):
             result = self._measure(func, order, args, kwargs, given, seen)
         else:
-            if seen.of_data and self._statistics and self.seen.batches <= FEW:
+            if seen.of_data and self._statistics and self.seen.batches <= FEW and not _is_transformed(x):
                 _sample(seen, x.detach())
             result = func(*args, **kwargs)
         self.seen.applications.append(seen)
@@ -303,6 +303,11 @@ def _misfits(layer: nn.Module, x: Tensor) -> bool:
         return True
     features = getattr(layer, "num_features", None)
     return x.dim() > 1 and isinstance(features, int) and x.shape[1] != features
+
+
+def _is_transformed(x: Tensor) -> bool:
+    """Does it stand for others inside `torch.vmap` and its like, where its values are not to be kept?"""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))  # noqa: SLF001  # there is no public one
 
 
 def _kept_in(like: Tensor) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from bnlint.trace.order import frozen, nodes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bnlint.finding import Where
     from bnlint.trace.live import Live
     from bnlint.trace.nodes import Node
     from bnlint.trace.seen import Pass
@@ -49,32 +51,36 @@ def shared(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Shared]:
             continue
         state = frozen(several[0].call, evaluated=evaluated)
         norm = live.norm(module)
-        holder = _repeating(live, module)
-        if holder is not None:
-            yield Shared(norm, norm.where, "repeated", container=type(holder).__name__, frozen=state)
+        again = _repeated(live, module)
+        if again is not None:
+            holder, where = again
+            yield Shared(norm, where, "repeated", container=type(holder).__name__, frozen=state)
         elif (fed := _two_feeders(several)) is not None:
-            feeders = tuple(live.op(node) for node in fed)
+            feeders = tuple(live.op(node) for node, _ in fed)
             steps = tuple(Step(op.where, f"{op.name} feeds it here") for op in feeders)
-            yield Shared(norm, norm.where, "applied", feeders, frozen=state, evidence=steps)
+            where = live.written(module, fed[1][1].call.spot)
+            yield Shared(norm, where, "applied", feeders, frozen=state, evidence=steps)
         elif (distance := _distance(several)) is not None:
             yield Shared(norm, norm.where, "inputs", frozen=state, distance=distance)
 
 
-def _two_feeders(several: list[Node]) -> tuple[Node, Node] | None:
-    """Two different operations of which both feed it, each of them in one place; None if there may be none.
+def _two_feeders(several: list[Node]) -> tuple[tuple[Node, Node], tuple[Node, Node]] | None:
+    """Two different operations of which both feed it, each with the application; None if there may be none.
 
     What is written once and runs several times, in a loop or a method, is one place, unless different layers
     feed it. A layer that itself runs several times has its weights shared on purpose.
     """
-    fed = [_feeder(node) for node in several]
+    fed = [(before, node) for node in several if (before := _feeder(node)) is not None]
     runs = _runs(several)
-    if any(node is None or node.kind == "unknown" or runs.get(id(node.module), 1) > 1 for node in fed):
+    if len(fed) < len(several):
+        return None
+    if any(before.kind == "unknown" or runs.get(id(before.module), 1) > 1 for before, _ in fed):
         return None
     places = {node.call.spot and node.call.spot[:2] for node in several}
-    first, *others = (node for node in fed if node is not None)
+    first, *others = fed
     for other in others:
-        layers = _is_layer(first) and _is_layer(other)
-        if _key(first) != _key(other) and (layers or len(places) > 1):
+        layers = _is_layer(first[0]) and _is_layer(other[0])
+        if _key(first[0]) != _key(other[0]) and (layers or len(places) > 1):
             return first, other
     return None
 
@@ -116,15 +122,18 @@ def _distance(several: list[Node]) -> float | None:
     return max(found)
 
 
-def _repeating(live: Live, module: nn.Module) -> nn.Module | None:
-    """A container that holds the layer, or a module with it, more than once."""
-    for holder in live.model.modules():
+def _repeated(live: Live, module: nn.Module) -> tuple[nn.Module, Where] | None:
+    """A container that holds the layer, or a module with it, more than once, and where it does so again."""
+    for path, holder in live.model.named_modules():
         if isinstance(holder, (nn.Sequential, nn.ModuleList)):
-            children = list(holder._modules.values())  # noqa: SLF001
-            for child in {id(one): one for one in children if one is not None}.values():
-                twice = sum(one is child for one in children) > 1
-                if twice and any(inner is module for inner in child.modules()):
-                    return holder
+            names: dict[int, list[str]] = {}
+            for name, child in holder._modules.items():  # noqa: SLF001
+                if child is not None and any(inner is module for inner in child.modules()):
+                    names.setdefault(id(child), []).append(f"{path}.{name}" if path else name)
+            twice = next((several for several in names.values() if len(several) > 1), None)
+            if twice is not None:
+                where = live.places.built(twice[1])
+                return holder, replace(where, module=live.path(module))
     return None
 
 

@@ -46,7 +46,7 @@ def statistics(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Statistic
 
 
 def _numbers(values: Tensor | None) -> tuple[float, ...]:
-    return () if values is None else tuple(values.detach().double().cpu().tolist())
+    return () if values is None or values.is_meta else tuple(values.detach().double().cpu().tolist())
 
 
 def _pooled(several: list[Application]) -> tuple[Tensor | None, Tensor | None]:
@@ -64,7 +64,7 @@ def _first_poisoned(applied: dict[int, list[Application]]) -> tuple[nn.Module, s
     """The first layer, in the first batch, whose statistics are no numbers in train mode."""
     training = [one for several in applied.values() for one in several if one.training and one.tracked]
     for one in sorted(training, key=lambda one: one.batch):
-        if one.mean is None or one.var is None or one.module is None:
+        if one.mean is None or one.var is None or one.module is None or one.mean.is_meta:
             continue
         for values in (one.mean, one.var):
             if not bool(values.isfinite().all()):
