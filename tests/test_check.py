@@ -311,7 +311,10 @@ def test_what_holds_no_state_dict_is_said():
 def test_a_function_is_told_how_far_it_has_come(stage, many):
     told = []
     bnlint.check(
-        Net(), images(16 * many), stage=stage, progress=lambda share, doing: told.append((share, doing)),
+        Net(),
+        images(16 * many),
+        stage=stage,
+        progress=lambda share, doing: told.append((share, doing)),
     )
     shares = [share for share, _ in told]
     assert all(isinstance(doing, str) and doing for _, doing in told)
@@ -375,7 +378,8 @@ class OursError(Exception):
 
 
 @pytest.mark.parametrize(
-    "kind", [OursError, ValueError, RuntimeError, TypeError, KeyboardInterrupt, SystemExit, StopIteration],
+    "kind",
+    [OursError, ValueError, RuntimeError, TypeError, KeyboardInterrupt, SystemExit, StopIteration],
 )
 @pytest.mark.parametrize("stage", ["train", "eval"])
 @pytest.mark.parametrize("when", [1, 2])
@@ -474,7 +478,11 @@ def test_one_value_per_channel_is_a_finding_and_what_comes_behind_is_looked_at()
 )
 def test_another_shape_is_a_finding_and_other_layers_are_looked_at(norm, seen):
     net = nn.Sequential(
-        nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=0.99), nn.Linear(8, 8), norm, nn.Linear(8, 2),
+        nn.Linear(4, 8),
+        nn.BatchNorm1d(8, momentum=0.99),
+        nn.Linear(8, 8),
+        norm,
+        nn.Linear(8, 2),
     )
     batch = torch.randn(16, 4)
     before = Fingerprint(net, batch)
@@ -521,7 +529,10 @@ def test_what_was_not_looked_at_is_said():
 
 def test_a_lazy_model_is_checked_in_a_copy():
     net = nn.Sequential(
-        nn.LazyConv2d(8, 3, bias=False), nn.LazyBatchNorm2d(momentum=0.99), nn.ReLU(), nn.Flatten(),
+        nn.LazyConv2d(8, 3, bias=False),
+        nn.LazyBatchNorm2d(momentum=0.99),
+        nn.ReLU(),
+        nn.Flatten(),
     )
     loader = images()
     before = Fingerprint(net)
@@ -615,7 +626,8 @@ def test_the_report_says_where_and_how_much():
 
 
 @pytest.mark.parametrize(
-    "wrap", [nn.DataParallel, torch.compile, lambda net: torch.compile(nn.DataParallel(net))],
+    "wrap",
+    [nn.DataParallel, torch.compile, lambda net: torch.compile(nn.DataParallel(net))],
 )
 @pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch[0])])
 def test_a_wrapped_model_is_looked_at_inside(wrap, forward):
