@@ -25,12 +25,13 @@ from bnlint.source.texts import Sources
 
 sys.path.insert(0, str(Path(__file__).parent))
 import homemade
+import live
 
 PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 FIXTURES = sorted(
     path
     for path in (Path(__file__).parent.parent / "fixtures").glob("*/bad_*.py")
-    if not homemade.of_layers(path.parent.name)
+    if not homemade.of_layers(path.parent.name) and not live.of_models(path.parent.name)
 )
 
 

@@ -590,3 +590,6 @@ def test_a_layer_that_does_not_take_what_arrives(norm, shape):
     refused = recorder.seen.refused
     assert (refused.module, refused.shape, refused.error) == (norm, shape, caught.value)
     assert refused.node.module is linear
+    with pytest.raises(type(caught.value)) as plain:
+        net(x)
+    assert str(caught.value) == str(plain.value)

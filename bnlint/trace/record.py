@@ -283,7 +283,8 @@ class Recorder(TorchFunctionMode):
         """Normalise by the batch, and keep its mean and variance."""
         like = seen.running_mean if seen.running_mean is not None else given["input"]
         options: dict[str, Any] = {"device": given["input"].device, "dtype": _kept_in(like)}
-        seen.mean, seen.var = torch.zeros(seen.channels, **options), torch.ones(seen.channels, **options)
+        many = seen.channels if seen.running_mean is None else seen.running_mean.numel()
+        seen.mean, seen.var = torch.zeros(many, **options), torch.ones(many, **options)
         ours = {"running_mean": seen.mean, "running_var": seen.var, "momentum": 1.0}
         if seen.eps <= 0:
             ours["eps"] = DEFAULTS["eps"]  # torch refuses it, which is another finding
