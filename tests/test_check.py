@@ -601,7 +601,7 @@ def test_ways_to_apply_a_layer(apply, batch, stages):
 def test_a_model_without_batchnorm_has_nothing_to_be_checked():
     report = bnlint.check(nn.Linear(4, 2), [torch.randn(16, 4)])
     assert (report.findings, report.checked) == ((), 0)
-    assert str(report) == "All clear: 0 BatchNorm layers checked."
+    assert str(report) == "There is no BatchNorm layer to check."
 
 
 def test_the_report_says_where_and_how_much():

@@ -16,7 +16,8 @@ from torch.nn.modules import module as hooks
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
-from bnlint.trace.record import Application, Recorder
+from bnlint.trace.nodes import Node, Provenance
+from bnlint.trace.record import FEW, Application, Recorder
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -133,12 +134,12 @@ OPERATIONS = {
     "Identity": (nn.Identity(), []),
     "noise": (lambda x: x + torch.randn_like(x), ["add"]),
     "noise of its type": (lambda x: x * x.new_ones(4, 1, 1), ["multiply"]),
-    "add a number": (lambda x: x + 1, ["add"]),
-    "in place": (in_place, ["add"]),
-    "from a number": (lambda x: 1 - x, ["add"]),
-    "scale": (lambda x: x * 0.5, ["multiply"]),
-    "scale in place": (lambda x: x.mul_(2), ["multiply"]),
-    "divide": (lambda x: x / 255, ["multiply"]),
+    "add a number": (lambda x: x + 1, ["identity"]),
+    "in place": (in_place, ["identity"]),
+    "from a number": (lambda x: 1 - x, ["identity"]),
+    "scale": (lambda x: x * 0.5, ["identity"]),
+    "scale in place": (lambda x: x.mul_(2), ["identity"]),
+    "divide": (lambda x: x / 255, ["identity"]),
     "exp": (torch.exp, ["other"]),
     "softmax": (lambda x: F.softmax(x, 1), ["softmax"]),
     "Sequential": (nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv2d(4, 4, 1), nn.Tanh())), ["activation", "conv", "activation"]),
@@ -295,14 +296,27 @@ def test_awkward_operations(name, grad, scripted):
     assert one.grad is grad
 
 
-def test_what_makes_a_tensor_is_forgotten_with_it():
+def test_what_makes_a_tensor_is_forgotten_with_the_batch():
     recorder = Recorder(nn.Identity(), lambda _: None)
-    x = torch.randn(4, 4)
+    x, other = torch.randn(4, 4), torch.randn(4, 4)
     recorder.begin(x)
     with recorder:
-        for _ in range(100):
-            x.relu()
-    assert len(recorder._provenance._made) == 1
+        made = x.relu()
+    assert recorder._provenance.of(made).name == "relu"
+    recorder.begin(other)
+    assert recorder._provenance.of(made) is recorder._provenance.of(x) is None
+    assert recorder._provenance.of(other).kind == "input"
+
+
+def test_an_identity_that_is_used_again_is_another_tensor():
+    provenance = Provenance()
+    tensor = torch.randn(4)
+    provenance.note(tensor, Node("input", "input"))
+    gone = provenance._made[id(tensor)]
+    other = torch.randn(4)
+    provenance._made[id(other)] = gone
+    assert provenance.of(tensor) is gone[1]
+    assert provenance.of(other) is None
 
 
 class Standardised(nn.Conv2d):
@@ -428,7 +442,7 @@ def test_statistics_of_each_batch_and_call():
 def test_in_eval_mode_statistics_are_looked_at_where_asked_and_in_few_batches():
     norm = nn.BatchNorm1d(3).eval()
     batches = [torch.randn(8, 3)] * 6
-    assert [one.mean is not None for one in recorded(norm, *batches)] == [True] * 4 + [False] * 2
+    assert [one.mean is not None for one in recorded(norm, *batches)] == [True] * FEW + [False] * (6 - FEW)
     assert [one.mean is not None for one in recorded(norm, *batches, statistics=False)] == [False] * 6
 
 

@@ -56,8 +56,8 @@ def _characters(filename: str, row: int, column: int) -> int:
 
 
 def is_written(filename: str) -> bool:
-    """Has somebody written this, in a file or in a cell of a notebook? Some code is generated."""
-    return os.path.isfile(filename) or "ipykernel" in filename or filename.startswith("<ipython")
+    """Has somebody written this? Graphs of torch.fx, and what dataclasses are made of, are generated."""
+    return not filename.startswith("<") or filename.startswith(("<ipython", "<string>", "<stdin>"))
 
 
 def parsed(filename: str) -> ast.Module | None:
