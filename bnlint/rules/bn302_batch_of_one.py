@@ -133,10 +133,6 @@ def _measured(feed: Feed) -> dict[str, float] | None:
     }
 
 
-EPOCHS, BATCH = 3, 64
-SAMPLES = 16 * BATCH + 1
-
-
 EPOCHS, BATCH = 10, 64
 SAMPLES = 8 * BATCH + 1
 

@@ -111,10 +111,6 @@ def _claim(split: Split, share: int) -> Claim:
 
 
 RANKS, SHARE = 8, 4
-CHANNELS, STEPS = 32, 200
-
-
-RANKS, SHARE = 8, 4
 CHANNELS, STEPS, SETTLED = 32, 100, 30
 
 

@@ -111,10 +111,6 @@ def _claim(feed: Feed, setting: Setting, size: int, steps: int) -> Claim:
 
 
 STEPS, MICRO = 8, 4
-FEATURES, HIDDEN = 8, 16
-
-
-STEPS, MICRO = 8, 4
 
 
 def demonstrate(lab: Laboratory) -> Demonstration:
