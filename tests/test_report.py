@@ -317,3 +317,30 @@ def test_json_has_the_shape_of_ruff_s(tmp_path: Path) -> None:
     assert os.path.isabs(ours["filename"])
     assert theirs["cell"] is None
     assert ours["cell"] is None
+
+
+class TestTogether:
+    """`one | other`, as of linting and of a check."""
+
+    SOURCE = Finding(
+        "BN203", "bias-before-batchnorm", "Cancelled.", "info", "high", Where("net.py", 9, 21, 9, 40)
+    )
+
+    def live(self, module: str, row: int = 9) -> Finding:
+        return replace(self.SOURCE, where=Where("net.py", row, 21, row, 40, module=module))
+
+    def test_what_both_find_at_one_place_is_what_the_check_found(self) -> None:
+        layers = (self.live("body.0"), self.live("body.1"))
+        found = Report((self.SOURCE,), checked=1) | Report(layers, checked=2, noun="BatchNorm layer")
+        assert found.findings == layers
+        assert (found.checked, found.noun) == (3, "part")
+
+    def test_what_one_of_them_finds_is_kept(self) -> None:
+        other = replace(self.SOURCE, code="BN301", measured={"samples": 8.0})
+        found = Report((self.SOURCE,), ("a",), 1) | Report((other, self.live("head", 12)), ("a", "b"), 1)
+        assert found.findings == (self.SOURCE, other, self.live("head", 12))
+        assert (found.skipped, found.checked, found.noun) == (("a", "b"), 2, "file")
+
+    def test_the_same_twice_is_once(self) -> None:
+        found = Report((self.SOURCE,), checked=1)
+        assert (found | found).findings == (self.SOURCE,)

@@ -152,14 +152,26 @@ class FindingsError(Exception):
     """Raised by `Report.raise_for_findings`; its text is the report."""
 
 
+def _place(finding: Finding) -> tuple[str, str, int | None, int]:
+    """The rule and the line of a finding."""
+    where = finding.where
+    return finding.code, os.path.abspath(where.filename), where.cell, where.row
+
+
+def _is_live(finding: Finding) -> bool:
+    """Does it come from a model that was run, or a file that was read?"""
+    return finding.where.module is not None or finding.measured is not None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What bnlint found, and what it could not look at.
 
-    `skipped` holds a line for each thing that was not looked at: silence about it would read as
-    "passed". `checked` counts what was, each of which is a `noun`. Iterating gives the findings, `len` their
-    number; `print(report)` shows them in the width of the terminal, and a notebook as a page. A report is
-    neither true nor false: that nothing was found says little where much was skipped.
+    `skipped` holds a line for each thing that was not looked at: silence about it would read as "passed".
+    `checked` counts what was, each of which is a `noun`. Iterating gives the findings, `len` their number;
+    `print(report)` shows them in the width of the terminal, and a notebook as a page. `one | other` puts
+    reports together. A report is neither true nor false: that nothing was found says little where much was
+    skipped.
     """
 
     findings: tuple[Finding, ...]
@@ -173,6 +185,19 @@ class Report:
 
     def __len__(self) -> int:
         return len(self.findings)
+
+    def __or__(self, other: Report) -> Report:
+        """Both reports as one: what linting and a check both find at one place is one finding, the check's."""
+        every = (*self, *other)
+        live = {_place(one) for one in every if _is_live(one)}
+        kept = [one for one in every if _is_live(one) or _place(one) not in live]
+        return replace(
+            self,
+            findings=tuple(one for number, one in enumerate(kept) if one not in kept[:number]),
+            skipped=tuple(dict.fromkeys((*self.skipped, *other.skipped))),
+            checked=self.checked + other.checked,
+            noun=self.noun if self.noun == other.noun else "part",
+        )
 
     def __bool__(self) -> bool:
         raise TypeError(

@@ -217,6 +217,16 @@ def _passed(caller: FrameType | None, position: int) -> Expression | None:
     return _resolved(passed, scope, filename, caller.f_globals)
 
 
+def _named(func: ast.expr, names: dict[str, Any]) -> Any:
+    """What a name, or an attribute of a module, stands for."""
+    match func:
+        case ast.Name(id=name):
+            return names.get(name)
+        case ast.Attribute(value=ast.Name(id=name), attr=attr) if inspect.ismodule(names.get(name)):
+            return getattr(names[name], attr, None)
+    return None
+
+
 def _resolved(
     node: ast.expr, scope: ast.AST, filename: str, names: dict[str, Any], depth: int = 4
 ) -> Expression | None:
@@ -235,8 +245,8 @@ def _resolved(
             )
         ):
             return _resolved(inner, scope, filename, names, depth)
-        case ast.Call(func=ast.Name(id=name)) if inspect.isfunction(names.get(name)):
-            return _returned(names[name]) or Expression(node, filename)
+        case ast.Call(func=func) if inspect.isfunction(function := _named(func, names)):
+            return _returned(function) or Expression(node, filename)
         case ast.Call() | ast.List() | ast.Tuple() | ast.ListComp():
             return Expression(node, filename)
     return None

@@ -41,6 +41,8 @@ def forwards(
 ) -> Iterator[Forward]:
     """The layers that run in train mode where the model is evaluated, and what that does to its answers."""
     applied = ran(live, seen)
+    nothing: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    answers = nothing if oracle is None else (oracle.together, oracle.alone)
     for norm in live.norms.values():
         several = applied.get(id(norm.module), ())
         by_batch = any(one.training and one.tracked and one.asked for one in several)
@@ -48,8 +50,9 @@ def forwards(
             layer = live.norm(norm.module)
             fact = Forward(live.name, layer.where, "evaluation", frozenset({"train"}), "yes", layer=layer)
             if oracle is not None:
-                fact = replace(fact, measured=oracle.measured, answers=(oracle.together, oracle.alone))
+                fact = replace(fact, measured=oracle.measured, answers=answers)
             yield fact
+            answers = nothing  # they are those of the model, and shown once
 
 
 def untracked(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Untracked]:
