@@ -187,7 +187,7 @@ class Report:
         return len(self.findings)
 
     def __or__(self, other: Report) -> Report:
-        """Both reports as one: what linting and a check both find at one place is one finding, the check's."""
+        """Both reports as one: what linting and a check find at one place is one finding, the check's."""
         every = (*self, *other)
         live = {_place(one) for one in every if _is_live(one)}
         kept = [one for one in every if _is_live(one) or _place(one) not in live]
