@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -61,6 +62,29 @@ class Clues:
         tensors = [tensor for target in targets for _, tensor in leaves(target)]
         return cls([tensor for _, tensor in leaves(inputs)], tensors, max(map(_classes, tensors), default=0))
 
+    def fits(self, tensor: Tensor) -> str:
+        """Why targets are compared with this tensor; empty where they are not."""
+        most = self.classes + max(1, self.classes // SPARE)
+        for target in self.targets:
+            if target.numel() == tensor.numel() and (target.is_floating_point() or self.classes == 2):
+                return f"it has the shape {tuple(tensor.shape)} of the loader's targets"
+            if any(1 < self.classes <= channels <= most for channels in _places(tensor, target)):
+                return f"its shape {tuple(tensor.shape)} has a place for each class of the loader's targets"
+        return ""
+
+
+def _places(tensor: Tensor, target: Tensor) -> Iterator[int]:
+    """The sizes of those dimensions of a tensor in which classes can stand, for targets of this shape."""
+    shape, wanted = tuple(tensor.shape), tuple(target.shape)
+    if not _classes(target) or len(shape) < 2:
+        return
+    if len(wanted) == len(shape) - 1 and (len(wanted) > 2 or shape[2:] == wanted[1:]):
+        yield shape[1]  # (N, classes, ...) for (N, ...); maps may be resized for the loss
+    if wanted == shape[:-1]:
+        yield shape[-1]
+    if math.prod(wanted) == shape[0] and math.prod(shape[2:]) == 1:
+        yield shape[1]
+
 
 def _classes(target: Tensor) -> int:
     """The number of classes up to the highest one in these targets; 0 where they are no classes."""
@@ -72,6 +96,7 @@ def _classes(target: Tensor) -> int:
 
 def answers(live: Live, seen: Pass, clues: Clues) -> Iterator[Answer]:
     """The tensors that come out of a BatchNorm and the model, and what says that they are its answer."""
+    fitting = any(clues.fits(tensor) and not NO_HEAD.search(path) for path, tensor, _ in seen.outputs)
     for path, tensor, node in seen.outputs:
         compared = _before_loss(node)
         last = _last_norm(node if compared is None else compared[1])
@@ -80,10 +105,17 @@ def answers(live: Live, seen: Pass, clues: Clues) -> Iterator[Answer]:
         where = live.ending(last.module) or live.written(last.module, last.spot)
         if compared is not None:
             why = [f"`{compared[0]}` compares it with a target"]
+        elif fitting:  # others stand beside the answer
+            why = [] if NO_HEAD.search(path) else [clues.fits(tensor), *_by_key(path)]
         else:
-            why = [*_compared(tensor, clues), *_named(live, path, tensor, node, clues)]
-        step = (Step(where, f"{text}: it is the model's answer") for text in why[:1])
+            why = [*_by_key(path), *_named(live, path, tensor, node, clues)]
+        step = (Step(where, f"{text}: it is the model's answer") for text in [one for one in why if one][:1])
         yield Answer(live.name, where, live.chain(node if compared is None else compared[1]), tuple(step))
+
+
+def _by_key(path: str) -> Iterator[str]:
+    if SURE.search(path):
+        yield f"it is returned as `{path}`"
 
 
 def _before_loss(node: Node | None) -> tuple[str, Node] | None:
@@ -111,22 +143,8 @@ def _last_norm(node: Node | None) -> Node | None:
     return node if node is not None and node.kind == "batchnorm" else None
 
 
-def _compared(tensor: Tensor, clues: Clues) -> Iterator[str]:
-    """What says that the loader's targets are compared with this tensor."""
-    shape = tuple(tensor.shape)
-    counts = {shape[1], shape[-1]} if len(shape) > 1 else set()
-    most = clues.classes + max(1, clues.classes // SPARE)
-    if any(1 < clues.classes <= channels <= most for channels in counts):
-        yield f"its shape {shape} has a place for each class of the loader's targets"
-    for target in clues.targets:
-        if target.numel() == tensor.numel() and (target.is_floating_point() or clues.classes == 2):
-            yield f"it has the shape {shape} of the loader's targets"
-
-
 def _named(live: Live, path: str, tensor: Tensor, node: Node | None, clues: Clues) -> Iterator[str]:
     """What else says that a tensor is an answer. Names of layers do where no target speaks against it."""
-    if SURE.search(path):
-        yield f"it is returned as `{path}`"
     squashed = _squashed(node)
     if squashed in PROBABILITIES:
         yield f"{squashed} makes probabilities of it"

@@ -21,7 +21,7 @@ from bnlint.trace.layers import class_name, copied, is_scripted, is_unbuilt
 from bnlint.trace.live import Live
 from bnlint.trace.locate import Origin, Places
 from bnlint.trace.norms import norms
-from bnlint.trace.overrides import overrides
+from bnlint.trace.overrides import overrides, set_mode
 from bnlint.trace.passes import Run, Seen, look
 from bnlint.trace.statistics import statistics
 
@@ -111,11 +111,20 @@ def examine(model: nn.Module, loader: Any, request: Request) -> Traced:
         target = core if request.forward is None or lazy else model
         run = Run(core, caller(target, request.forward), guard.adopt, inference)
         if not evaluated and not core.training and any(one.requires_grad for one in core.parameters()):
-            core.train()  # as the loop that is about to come does
+            _start_training(core)
         seen = look(run, loader, request.most, request.progress, evaluated=evaluated)
         live = Live(core, Places(core, request.origin), norms(core, seen.passes))
         facts = _facts(live, source, seen, devices, by_user=request.forward is not None)
-        return Traced(facts, tuple(_skipped(live, source, seen)), len(live.norms))
+        checked = len(live.norms) + len(facts.unregistered)
+        return Traced(facts, tuple(_skipped(live, source, seen)), checked)
+
+
+def _start_training(model: nn.Module) -> None:
+    """Put the model into train mode, as the loop that is about to come does."""
+    try:
+        model.train()
+    except TypeError:  # its `train` is something else
+        set_mode(model, training=True)
 
 
 def _facts(live: Live, source: Source, seen: Seen, devices: int, *, by_user: bool) -> Facts:

@@ -25,6 +25,7 @@ from bnlint.trace.written import (
     counted,
     defined,
     descend,
+    forget,
     function_in,
     is_empty,
     is_written,
@@ -76,6 +77,8 @@ class Places:
     """Where the layers of one model are built."""
 
     def __init__(self, model: nn.Module, origin: Origin) -> None:
+        forget()
+        self._expressions: dict[str, Expression | None] = {}
         self._modules = dict(model.named_modules(remove_duplicate=False))
         self.check = _asked(origin)
         self._root = _passed(origin.frame, 0) or _returned(origin.model)
@@ -132,6 +135,11 @@ class Places:
 
     def _expression(self, path: str) -> Expression | None:
         """The innermost expression that is known to build what stands at a path."""
+        if path not in self._expressions:
+            self._expressions[path] = self._found(path)
+        return self._expressions[path]
+
+    def _found(self, path: str) -> Expression | None:
         parts = path.split(".") if path else []
         owners = ((parts[:depth], parts[depth:]) for depth in range(len(parts) - 1, -1, -1))
         made = next(filter(None, (self._within(*one) for one in owners)), None)

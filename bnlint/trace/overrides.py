@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from torch import nn
@@ -41,23 +42,34 @@ def overrides(live: Live) -> Iterator[Override]:
 
 def _tried(live: Live, path: str, module: nn.Module, method: Literal["train", "eval"]) -> Override | None:
     """What `eval()` of a module does, from either mode; None if that is what it should."""
-    set_mode(module, training=True)
-    came = module.eval()
-    left = any(norm.training for norm in batchnorms(module).values())
-    set_mode(module, training=False)
-    module.eval()
-    switched_on = any(norm.training for norm in batchnorms(module).values())
+    norms = [norm for norm in batchnorms(module).values() if _may_train(norm)]
+    where = _defined(module, method, path, live)
+    bare = Override(class_name(module), method, where, "unknown", "yes", "yes", batchnorm="yes")
+    try:
+        set_mode(module, training=True)
+        came = module.eval()
+        left = any(norm.training for norm in norms)
+        set_mode(module, training=False)
+        module.eval()
+        switched_on = any(norm.training for norm in norms)
+    except TypeError:  # torch itself passes the mode, and this takes something else
+        return replace(bare, reaches="no")
+    except Exception:
+        return None
     if came is not None and not left:
         return None
-    return Override(
-        class_name(module),
-        method,
-        _defined(module, method, path, live),
+    return replace(
+        bare,
         returns="nothing" if came is None else "unknown",
         reaches="yes" if switched_on or not left else "no",
         honours="no" if switched_on else "yes",
-        batchnorm="yes",
     )
+
+
+def _may_train(norm: nn.Module) -> bool:
+    """Has a layer anything to be trained? One that is frozen may be left out of all changes of mode."""
+    own = list(norm.parameters(recurse=False))
+    return not own or any(one.requires_grad for one in own)
 
 
 def _replaced(module: nn.Module) -> Literal["train", "eval"] | None:

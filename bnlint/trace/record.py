@@ -8,6 +8,7 @@ train mode is given buffers of ours with momentum 1, and the model's own are lef
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -142,7 +143,7 @@ class Recorder(TorchFunctionMode):
             made: Node | None = None
             for one in result:
                 if isinstance(one, Tensor):
-                    made = made or self._node(name, args, kwargs)
+                    made = self._node(name, args, kwargs) if made is None else replace(made)
                     self._provenance.note(one, made)
         elif name == "__setitem__" and isinstance(args[0], Tensor):
             self._note(args[0], name, args, kwargs)

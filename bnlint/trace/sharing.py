@@ -22,23 +22,25 @@ if TYPE_CHECKING:
     from bnlint.trace.seen import Pass
 
 
+THROUGH: Final = MOVES | {"activation"}
+"""What does not say where a tensor comes from."""
 LEAST: Final = 8
 """Values per channel of which a mean says something."""
 
 
 def _feeder(node: Node) -> Node | None:
-    """What feeds a BatchNorm, past what only moves values."""
+    """What feeds a BatchNorm, past what only moves or bends values."""
     before = node.inputs[0] if node.inputs else None
-    while before is not None and before.kind in MOVES and len(before.inputs) == 1:
+    while before is not None and before.kind in THROUGH and len(before.inputs) == 1:
         before = before.inputs[0]
     return before
 
 
 def applications(seen: Pass) -> dict[int, list[Node]]:
-    """The applications to the first batch, by layer."""
+    """The applications to the first batch, by layer; a state that begins as a constant is none."""
     found: dict[int, list[Node]] = {}
     for node in nodes(seen):
-        if node.call.module is not None:
+        if node.call.module is not None and node.inputs:
             found.setdefault(id(node.call.module), []).append(node)
     return found
 
@@ -71,27 +73,41 @@ def _two_feeders(several: list[Node]) -> tuple[tuple[Node, Node], tuple[Node, No
     feed it. A layer that itself runs several times has its weights shared on purpose.
     """
     fed = [(before, node) for node in several if (before := _feeder(node)) is not None]
-    runs = _runs(several)
-    if len(fed) < len(several):
+    if len(fed) < len(several) or any(before.kind == "unknown" for before, _ in fed):
         return None
-    if any(before.kind == "unknown" or runs.get(id(before.module), 1) > 1 for before, _ in fed):
+    runs = _runs(several)
+    made = [_layers(before) for before, _ in fed]
+    if any(runs[id(layer.module)] > 1 for layers in made for layer in layers):
         return None
     places = {node.call.spot and node.call.spot[:2] for node in several}
-    first, *others = fed
-    for other in others:
-        layers = _is_layer(first[0]) and _is_layer(other[0])
-        if _key(first[0]) != _key(other[0]) and (layers or len(places) > 1):
-            return first, other
+    for number in range(1, len(fed)):
+        one, other = ({id(layer.module) for layer in made[index]} for index in (0, number))
+        if (one and other and one != other) or (len(places) > 1 and fed[0][0].kind != fed[number][0].kind):
+            return (_shown(fed[0][0], made[0]), fed[0][1]), (
+                _shown(fed[number][0], made[number]),
+                fed[number][1],
+            )
     return None
+
+
+def _shown(feeder: Node, layers: list[Node]) -> Node:
+    """The layer behind a sum or a product, where there is one."""
+    return layers[0] if layers else feeder
 
 
 def _is_layer(node: Node) -> bool:
     return node.kind in {"conv", "linear"} and node.module is not None
 
 
-def _key(node: Node) -> object:
-    """What makes a tensor: a layer, or a kind of operation."""
-    return id(node.module) if _is_layer(node) else node.kind
+def _layers(node: Node, depth: int = 3) -> list[Node]:
+    """The layers that make a tensor, also those behind sums and products, nearest first."""
+    while node.kind in THROUGH and len(node.inputs) == 1:
+        node = node.inputs[0]
+    if _is_layer(node):
+        return [node]
+    if depth == 0 or node.kind in {"batchnorm", "norm"}:
+        return []
+    return [layer for one in node.inputs for layer in _layers(one, depth - 1)]
 
 
 def _runs(several: list[Node]) -> dict[int, int]:
@@ -149,10 +165,12 @@ def recurrent(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Recurrent]
 
 def _recurs(several: list[Node]) -> bool:
     """Does each application depend on the one before it, and on a further step of a sequence?"""
+    before: set[int] = set()
     for earlier, later in pairwise(several):
-        between = list(_between(earlier, later))
-        if not between or not any(_joins_a_step(node, earlier) for node in between):
+        steps = {step for node in _between(earlier, later) for step in _joining(node, earlier)}
+        if not steps - before:
             return False
+        before |= steps
     return True
 
 
@@ -174,12 +192,10 @@ def _between(earlier: Node, later: Node) -> Iterator[Node]:
     return iter(order)
 
 
-def _joins_a_step(node: Node, earlier: Node) -> bool:
-    """Does another tensor join here that comes from one step of a sequence, and not by way of `earlier`?"""
-    if len(node.inputs) < 2:
-        return False
-    others = [list(one.ancestors()) for one in node.inputs]
-    return any(
-        earlier not in before and any(one.name in SLICES and one.spot is not None for one in before)
-        for before in others
-    )
+def _joining(node: Node, earlier: Node) -> Iterator[int]:
+    """The parts of sequences, by identity, that join here and do not come by way of `earlier`."""
+    if len(node.inputs) > 1:
+        for one in node.inputs:
+            before = list(one.ancestors())
+            if earlier not in before:
+                yield from (id(part) for part in before if part.name in SLICES and part.spot is not None)

@@ -7,7 +7,7 @@ import inspect
 import linecache
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -58,6 +58,11 @@ def _characters(filename: str, row: int, column: int) -> int:
 def is_written(filename: str) -> bool:
     """Has somebody written this? Graphs of torch.fx, and what dataclasses are made of, are generated."""
     return not filename.startswith("<") or filename.startswith(("<ipython", "<string>", "<stdin>"))
+
+
+def forget() -> None:
+    """Look at files again: they may have been written to."""
+    defined.cache_clear()
 
 
 def parsed(filename: str) -> ast.Module | None:
@@ -169,6 +174,7 @@ def last_word(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
 
 
+@cache
 def defined(cls: type) -> tuple[str, ast.ClassDef | None]:
     """The file that defines a class of the user's, and the definition; None where it cannot be read."""
     for filename in _files(cls):
