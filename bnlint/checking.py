@@ -84,5 +84,9 @@ def _with_state(
     from bnlint.trace.examine import unwrapped
 
     held, skipped = facts_of(contents, unwrapped(model))
-    lacking = held.lacking if frame is None else placed(held, frame).lacking
-    return replace(facts, lacking=(*facts.lacking, *lacking)), skipped
+    if frame is not None:
+        held = placed(held, frame)
+    own = {(one.norm.where.module, repr((one.mean, one.var))) for one in facts.statistics}
+    others = [one for one in held.statistics if (one.norm.where.module, repr((one.mean, one.var))) not in own]
+    merged = replace(facts, lacking=(*facts.lacking, *held.lacking), statistics=(*facts.statistics, *others))
+    return merged, skipped

@@ -81,7 +81,10 @@ HOLDERS: Final = {
     "tuple": ("stands in a plain tuple of", "wrap it in `nn.ModuleList`"),
     "dict": ("stands in a plain dict of", "wrap the dict in `nn.ModuleDict`"),
     "object": ("is held by an object that is no module, in", "make it an attribute of the module"),
-    "closure": ("is hidden in a closure of", "make it an attribute of the module"),
+    "closure": (
+        "is held where no module sees it (a closure, a global, another object), and used by",
+        "make it an attribute of the module",
+    ),
 }
 
 

@@ -112,9 +112,10 @@ def _absent(lacking: Lacking) -> Claim:
 
 def _message(unsaved: Unsaved, why: str) -> str:
     mean, variance = unsaved.names
+    cure = "use `register_buffer`" if unsaved.how == "attributes" else "leave `persistent` True"
     return (
         f"`{mean}` and `{variance}` of `{unsaved.cls}` are {why}, so `state_dict()` leaves them out and a "
-        f"restored model evaluates without them; use `register_buffer`."
+        f"restored model evaluates without them; {cure}."
     )
 
 

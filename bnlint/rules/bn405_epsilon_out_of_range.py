@@ -87,7 +87,7 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
                 pass
             case Setting(value=int() | float() as eps) as setting if eps >= large or eps <= 0:
                 live = norm.where.module is not None
-                measured = {"eps": eps, "threshold": large} if live else None
+                measured = {"eps": eps, "threshold": large if eps > 0 else 0} if live else None
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence, measured=measured)
     for number, statistics in enumerate(facts.statistics):
         claim = _swamped(statistics, large, first=number == 0)

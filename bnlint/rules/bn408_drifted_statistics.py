@@ -96,7 +96,8 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
+from dataclasses import dataclass
+from math import inf, isfinite
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,10 +115,18 @@ ENGINES = "R"
 THRESHOLD: Final = Threshold(
     2.0, "size of normalised values, 1 where the statistics fit, from which on they do not", 1.25, 100.0
 )
-SETTLED: Final = 100
-"""Batches after which statistics have forgotten how they began; before, they may be too wide."""
+SETTLED: Final = 50
+"""Batches after which statistics keep up with the weights."""
+YOUNG: Final = 1.5
+"""How much farther off they may be before."""
 GROWN: Final = 4.0
 """A variance that it did not begin with."""
+OLD: Final = 100
+"""Batches after which nothing of the beginning should be left."""
+HALF: Final = 0.5
+"""If more than that is left of the beginning, there is nothing to go by."""
+LOST: Final = 0.05
+"""A size that no part of the data can have in any layer."""
 ROUNDING: Final = 1e-10
 """A variance of so little of the squared mean is that of a constant."""
 SHRUNK: Final = 0.1
@@ -125,52 +134,85 @@ SHRUNK: Final = 0.1
 
 
 def check(facts: Facts, large: float) -> Iterator[Claim]:
-    """The first layer whose normalised values are far too large, or the first of all if they are too small.
+    """The first layer whose normalised values are far too large, or else far too small.
 
     It has to be a step: what grows a little from layer to layer are errors of many statistics that add up. A
     part of the data, such as one class, may make values small further behind.
     """
     found = [(one, _normalised(one)) for one in facts.statistics if one.evaluated == "yes"]
-    measured = [(one, sizes) for one, sizes in found if sizes is not None]
-    wrong = [one for one, (size, _) in measured if size >= large]
+    measured = [(one, values) for one, values in found if values is not None]
+    wrong = [one for one, values in measured if values.size >= large]
     before = 1.0
-    for first, (size, _) in measured:
-        if size >= max(large, before * large**0.5):
-            yield _claim(first, "size", size, large, (len(wrong), len(measured)))
+    for number, (first, values) in enumerate(measured):
+        limit = large * (YOUNG if number and _is_young(first) else 1)
+        if values.size >= max(limit, before * large**0.5):
+            yield _claim(first, "size", values.size, limit, (len(wrong), len(measured)))
             return
-        before = max(size, 1.0)
-    for first, (size, deviation) in measured[:1]:
-        if _has_settled(first) and size <= 1 / large:
-            yield _claim(first, "size", size, 1 / large, (1, len(measured)))
-        elif _has_settled(first) and deviation <= SHRUNK:
-            yield _claim(first, "deviation", deviation, SHRUNK, (1, len(measured)))
+        before = max(values.size, 1.0)
+    for number, (first, values) in enumerate(measured):
+        least, narrow = (1 / large, SHRUNK) if number == 0 else (LOST, LOST)
+        if values.least <= least:
+            yield _claim(first, "size", values.least, least, (1, len(measured)))
+            return
+        if values.deviation <= narrow:
+            yield _claim(first, "deviation", values.deviation, narrow, (1, len(measured)))
+            return
 
 
-def _has_settled(one: Statistics) -> bool:
-    """Is it sure that variances are not as large as that because they began at 1?"""
-    return (isinstance(one.count, int) and one.count >= SETTLED) or median(one.var) > GROWN
+def _is_young(one: Statistics) -> bool:
+    """Have the statistics seen so few batches that they may lag behind the weights?"""
+    return isinstance(one.count, int) and one.count < SETTLED
 
 
-def _normalised(one: Statistics) -> tuple[float, float] | None:
-    """What a channel's normalised values have: the root of the mean square, and the deviation.
+@dataclass(frozen=True, slots=True)
+class _Normalised:
+    """What a channel's normalised values have, as medians of all channels.
 
-    Medians of all channels; None where they are not known, or no numbers.
+    `size` is the root of their mean square. `least` and `deviation` are the same and the deviation, with
+    variances that have nothing left of the 1 with which they began; infinite where that is not known.
     """
+
+    size: float
+    least: float = inf
+    deviation: float = inf
+
+
+def _normalised(one: Statistics) -> _Normalised | None:
+    """None where statistics are not known, or no numbers, or most channels are constant in the batches."""
     eps = one.norm.value("eps")
     lengths = {len(values) for values in (one.mean, one.var, one.seen_mean, one.seen_var)}
-    if not one.seen_mean or not isinstance(eps, float) or len(lengths) > 1:
+    if not one.seen_mean or not isinstance(eps, float) or eps <= 0 or len(lengths) > 1:
         return None
     if not all(map(isfinite, (*one.mean, *one.var, *one.seen_mean, *one.seen_var))) or min(one.var) < 0:
         return None  # that is BN407's
     every = zip(one.mean, one.var, one.seen_mean, one.seen_var, strict=True)
     channels = [channel for channel in every if channel[3] > ROUNDING * channel[2] ** 2]
     if len(channels) < len(one.mean) / 2:
-        return None  # most of them are constant here, which says nothing of the others
-    size = median(
-        (((seen - mean) ** 2 + spread) / (var + eps)) ** 0.5 for mean, var, seen, spread in channels
-    )
-    deviation = median((spread / (var + eps)) ** 0.5 for _, var, _, spread in channels)
-    return size, deviation
+        return None
+    left = _left(one)
+    size = median(_size(*channel, eps) for channel in channels)
+    if left > HALF:
+        return _Normalised(size)
+    older = [(mean, max(var - left, 0) / (1 - left), seen, spread) for mean, var, seen, spread in channels]
+    deviations = (((spread + eps) / (var + eps)) ** 0.5 for _, var, _, spread in older)
+    return _Normalised(size, median(_size(*channel, eps) for channel in older), median(deviations))
+
+
+def _size(mean: float, var: float, seen: float, spread: float, eps: float) -> float:
+    """The root of the mean square of a channel's normalised values; 1 where the statistics are its own."""
+    return float((((seen - mean) ** 2 + spread + eps) / (var + eps)) ** 0.5)
+
+
+def _left(one: Statistics) -> float:
+    """What is left of the 1 with which a running variance begins; all of it where that is not known."""
+    momentum = one.norm.value("momentum")
+    if min(one.var) > GROWN:
+        return 0.0
+    if not isinstance(one.count, int) or one.count < 1:
+        return 1.0
+    if momentum is None or one.count >= OLD:
+        return 0.0
+    return float((1 - momentum) ** one.count) if isinstance(momentum, (int, float)) else 1.0
 
 
 def _claim(first: Statistics, what: str, value: float, limit: float, layers: tuple[int, int]) -> Claim:

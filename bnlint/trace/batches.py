@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import (
     DataLoader,
+    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -170,6 +171,12 @@ def describe(loader: object) -> Source:
         batches=_length(loader),
         consumes=hasattr(loader, "__next__") and iter(cast("Iterator[Any]", loader)) is loader,
     )
+
+
+def refuse_samples(loader: object) -> None:
+    """Raise `LoaderError` if this is a data set: what it gives are samples, where no layer takes them."""
+    if isinstance(loader, Dataset):
+        raise LoaderError(f"{_name(loader)} is a data set, which gives samples: pass a DataLoader of it")
 
 
 def _require_loader(loader: object) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bnlint.trace import handwritten
 from bnlint.trace.alone import alone
-from bnlint.trace.batches import Batch, take
+from bnlint.trace.batches import Batch, refuse_samples, take
 from bnlint.trace.functional import owned
 from bnlint.trace.layers import is_batchnorm, is_scripted
 from bnlint.trace.oracles import firsts, invariance, repeats
@@ -93,6 +93,8 @@ def look(
     modes = {id(module): module.training for module in run.model.modules()}
     with closing(take(loader, most)) as batches:  # also where the model raises: the loader is let go at once
         together = _batches(run, seen, batches, most, progress)
+    if seen.main.refused is not None:
+        refuse_samples(loader)
     if seen.first is None or seen.main.refused is not None:
         return seen
     progress(most / (most + 2), "one sample alone")
