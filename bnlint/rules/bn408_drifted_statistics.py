@@ -125,7 +125,7 @@ OLD: Final = 100
 """Batches after which nothing of the beginning should be left."""
 HALF: Final = 0.5
 """If more than that is left of the beginning, there is nothing to go by."""
-LOST: Final = 0.05
+LOST: Final = 0.02
 """A size that no part of the data can have in any layer."""
 ROUNDING: Final = 1e-10
 """A variance of so little of the squared mean is that of a constant."""
@@ -150,12 +150,12 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
             return
         before = max(values.size, 1.0)
     for number, (first, values) in enumerate(measured):
-        least, narrow = (1 / large, SHRUNK) if number == 0 else (LOST, LOST)
+        least = LOST if number else 1 / large
         if values.least <= least:
             yield _claim(first, "size", values.least, least, (1, len(measured)))
             return
-        if values.deviation <= narrow:
-            yield _claim(first, "deviation", values.deviation, narrow, (1, len(measured)))
+        if number == 0 and values.deviation <= SHRUNK:
+            yield _claim(first, "deviation", values.deviation, SHRUNK, (1, len(measured)))
             return
 
 

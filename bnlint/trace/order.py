@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bnlint.facts import Arrival, Arrived, Use
 from bnlint.finding import Step
-from bnlint.trace.layers import takes_dimensions
+from bnlint.trace.layers import is_batchnorm, takes_dimensions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +38,12 @@ def uses(live: Live, seen: Pass, *, evaluated: bool) -> Iterator[Use]:
     """Each BatchNorm of the model, and what feeds it."""
     for node in nodes(seen):
         one: Application = node.call
-        if one.module is None or live.path(one.module) is None:
+        if one.module is None or not (is_batchnorm(one.module) or live.known(one.module)):
             continue
-        norm = live.norm(one.module)
+        if live.path(one.module) is None:
+            norm = live.layer_at(one.module, live.written(one.module, one.spot))
+        else:
+            norm = live.norm(one.module)
         before = live.chain(node.inputs[0]) if node.inputs else ()
         where = live.written(one.module, one.spot)
         yield Use(norm, where, live.name, (before,), frozen(one, evaluated=evaluated))
