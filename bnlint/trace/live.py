@@ -29,6 +29,7 @@ class Live:
     _by_module: dict[int, Norm] = field(init=False)
     _paths: dict[int, str] = field(init=False)
     _layers: dict[tuple[int, Kind], Layer] = field(init=False, default_factory=dict)
+    _ops: dict[int, tuple[Node, Op]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._by_module = {id(norm.module): norm for norm in self.norms.values()}
@@ -92,7 +93,12 @@ class Live:
         return self.places.built_by_model(path)
 
     def op(self, node: Node) -> Op:
-        """An operation as a fact."""
+        """An operation as a fact; it stands in the chains of all layers behind it."""
+        if id(node) not in self._ops:
+            self._ops[id(node)] = node, self._op(node)
+        return self._ops[id(node)][1]
+
+    def _op(self, node: Node) -> Op:
         module = node.module if node.module is not None and _is_leaf(node.module) else None
         where = self.written(module, node.spot)
         name = class_name(module) if module is not None else node.name
