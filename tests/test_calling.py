@@ -468,3 +468,13 @@ def test_a_wrong_call_inside_the_model_is_the_models_own() -> None:
     with pytest.raises(TypeError, match="positional arguments") as raised:
         caller(Raises("inside"))(batch((X, Y)))
     assert not isinstance(raised.value, CannotCallError)
+
+
+def test_a_forward_that_names_its_batch_gets_all_of_it():
+    class Steps(nn.Module):
+        def forward(self, batch):
+            images, labels = batch
+            return images.sum() + labels.sum()
+
+    pair = torch.ones(4, 3), torch.ones(4)
+    assert caller(Steps())(batch(pair)) == 16

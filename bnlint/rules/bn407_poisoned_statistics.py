@@ -134,9 +134,12 @@ def _claim(fact: Statistics, kinds: dict[str, set[int]]) -> Claim:
     of = max(len(fact.mean), len(fact.var))
     channels = len(set().union(*kinds.values()))
     range_ = ", for fp16 ends at 65504" if "infinite" in kinds and fact.dtype == "float16" else ""
+    lasting = (
+        "and no later batch heals them" if kinds.keys() & {"NaN", "infinite"} else "which no batch gives"
+    )
     message = (
         f"Running statistics of {fact.norm.title} of {fact.held} are {' or '.join(kinds)} in {channels} of "
-        f"{of} channels{range_}, and no later batch heals them; use an earlier checkpoint, or call "
+        f"{of} channels{range_}, {lasting}; use an earlier checkpoint, or call "
         f"`reset_running_stats()` and `update_bn`."
     )
     return Claim(fact.norm.where, message, measured={"channels": channels, "of": of})
