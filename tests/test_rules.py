@@ -1733,7 +1733,7 @@ class TestEpsilonAboveVariances:
     def test_measures_the_median(self):
         (claim,) = claims("BN405", statistics=(SWAMPED,))
         assert (claim.where, claim.severity) == (at(3), "warning")
-        assert claim.measured == {"median variance": 1e-6, "threshold": 1.25e-6}
+        assert claim.measured == {"median variance": 1e-6, "threshold": 1.25e-6, "layers": 1}
         assert "(median 1e-06)" in claim.message
         assert "a deviation of 0.3, not 1" in claim.message
 
@@ -1746,13 +1746,18 @@ class TestEpsilonAboveVariances:
             seen_var=(1e-6, 1e-6, 0.0),
         )
         (claim,) = claims("BN405", statistics=(training,))
-        assert claim.measured == {"median variance": 1e-6, "threshold": 1.25e-6}
+        assert claim.measured == {"median variance": 1e-6, "threshold": 1.25e-6, "layers": 1}
 
     @pytest.mark.parametrize("trained", ["no", "unknown"])
     def test_a_new_network_may_begin_so_behind_the_first_layer(self, trained):
         new = replace(SWAMPED, trained=trained)
         assert len(claims("BN405", statistics=(new,))) == 1
         assert not claims("BN405", statistics=(DRIFTED, replace(new, var=(1e-9, 1e-9, 1e-9))))
+
+    def test_what_follows_from_the_first_is_counted(self):
+        others = [replace(SWAMPED, norm=norm(row=row), var=(1e-9,) * 3) for row in (4, 5)]
+        (claim,) = claims("BN405", statistics=(SWAMPED, *others))
+        assert (claim.where, claim.measured["layers"]) == (at(3), 3)
 
     @pytest.mark.parametrize(("variance", "expected"), [(3.9e-7, 1), (4.1e-7, 0)])
     def test_behind_it_the_variances_have_to_be_smaller(self, variance, expected):

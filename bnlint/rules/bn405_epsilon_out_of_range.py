@@ -52,6 +52,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bnlint.demonstration import Demonstration, Picture, Row, Series
@@ -89,10 +90,10 @@ def check(facts: Facts, large: float) -> Iterator[Claim]:
                 live = norm.where.module is not None
                 measured = {"eps": eps, "threshold": large if eps > 0 else 0} if live else None
                 yield Claim(setting.where, _message(norm, setting, eps), setting.evidence, measured=measured)
-    for number, statistics in enumerate(facts.statistics):
-        claim = _swamped(statistics, large, first=number == 0)
-        if claim is not None:
-            yield claim
+    swamped = (_swamped(one, large, first=number == 0) for number, one in enumerate(facts.statistics))
+    found = [claim for claim in swamped if claim is not None]
+    for claim in found[:1]:  # behind it the signal is as small as it leaves it
+        yield replace(claim, measured={**(claim.measured or {}), "layers": len(found)})
 
 
 def _swamped(found: Statistics, large: float, *, first: bool) -> Claim | None:

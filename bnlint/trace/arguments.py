@@ -77,7 +77,8 @@ def _arguments(forward: Forward, value: Any) -> Arguments:
 
 def _by_position(forward: Forward, value: Any) -> Arguments:
     """The leading entries, as many as forward requires; the last of several is not asked for by itself."""
-    if forward.required == 1 and [one.name for one in forward.positional[:1]] == ["batch"]:
+    first = forward.positional[0] if forward.positional and forward.required == 1 else None
+    if first is not None and first.name == "batch" and not _says(first, "tensor"):
         return (value,), {}  # it takes the batch apart itself
     if len(value) > 2:
         number = forward.required or (len(value) - 1 if forward.any_position else 1)
