@@ -351,11 +351,20 @@ def _as_activation(node: Node) -> None:
         return
     ways = [_bent_from(one) for one in node.inputs]
     for source in ways[0]:
-        if all(source in way for way in ways):
-            bent = any(one.kind == "activation" for way in ways for one in way[: way.index(source)])
+        bends = [_until(source, way) for way in ways]
+        if None not in bends:
+            bent = any(one.kind == "activation" for way in bends for one in way or ())
             if bent or node.name == "where":
                 node.kind, node.name, node.inputs = "activation", "activation", (source,)
             return
+
+
+def _until(source: Node, way: list[Node]) -> list[Node] | None:
+    """The part of a way from a value back to its source, or to another part of what that was cut from."""
+    for number, one in enumerate(way):
+        if one is source or (one.name in operations.SLICES and one.inputs == source.inputs):
+            return way[:number]
+    return None
 
 
 def _bent_from(node: Node) -> list[Node]:
