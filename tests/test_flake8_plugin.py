@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -159,10 +160,15 @@ def test(loader):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_it_shows_what_bnlint_finds(jobs, monkeypatch) -> None:
-    """In the same paths: among the fixtures are folders in which files are joined."""
-    monkeypatch.chdir(FIXTURES)
+def test_it_shows_what_bnlint_finds(jobs, monkeypatch, tmp_path) -> None:
+    """In the same paths: among the fixtures are folders in which files are joined.
+
+    A copy of them is linted: a run that takes its time keeps what it found beside its files.
+    """
     folders = ["bn101_missing_eval", "bn203_bias_before_batchnorm", "bn405_epsilon_out_of_range"]
+    for folder in folders:
+        shutil.copytree(FIXTURES / folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
     expected = {
         (one.where.filename, one.where.row, one.where.column, one.code, f"{one.name}: {one.message}")
         for one in bnlint.lint(folders)
