@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from bnlint.trace.oracles import Invariance
 
-Progress = "Callable[[float, str], None]"
-
 
 @dataclass(frozen=True)
 class Run:
